@@ -7,13 +7,15 @@ Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
 Expect a test MSE of about 0.014 (PCA with 128 components: 0.005) after about 45 s on 2 cores.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import baselines
@@ -64,6 +66,7 @@ class ConvAutoencoder(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL
 
     def __init__(self, latent: int = 128, dropout: float = 0.2, initialization: str = "he"):
         super().__init__()
+        self.latent = latent
         side = data.SIZE // 2 ** (len(CHANNELS) - 1)
         features = CHANNELS[-1] * side**2
         down, up = [], []
@@ -97,14 +100,26 @@ def reconstruction_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Ten
     return {"loss": nn.functional.mse_loss(model(images), images)}
 
 
-def start(config: Config) -> tuple[data.Splits, torch.device, training.Record]:
-    """What every run does before its first step, bad input found: device, folders, data, record."""
-    device = training.choose_device(config.device)
-    splits = data.load(config)
-    figures.prepare(config.out, config.plots)
-    record = training.Record(config.out, config, splits.originals.source, device)
-    print(data.describe(splits))
-    return splits, device, record
+def load(folder: Path, model_class: type[ConvAutoencoder] = ConvAutoencoder) -> ConvAutoencoder:
+    """The trained model in `folder`, in evaluation mode. Only safetensors are read, never a pickle.
+
+    Raises UserError for a folder without weights, a config.json that is not the model's, or foreign or broken weights.
+    """
+    weights, settings = folder / "model.safetensors", folder / "config.json"
+    if not weights.is_file() or not settings.is_file():
+        raise UserError(f"{folder} holds no model.safetensors and config.json; train one with `python autoencoder.py --out {folder}`")
+    try:
+        content = json.loads(settings.read_text())
+        latent, dropout = content["latent"], content["dropout"]
+        if set(content) != {"latent", "dropout", "initialization"} or not (1 <= latent <= 2**16 and 0 <= dropout < 1):
+            raise ValueError("its config.json is not this model's")
+        model = model_class(latent, dropout, content["initialization"])
+        model.load_state_dict(load_file(weights))
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"the model in {folder} cannot be used ({str(error).splitlines()[0]}); train it again") from None
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise UserError(f"the model in {folder} has weights that are not finite; train it again")
+    return model.eval()
 
 
 @torch.no_grad()
@@ -135,7 +150,10 @@ def save(model: ConvAutoencoder, originals: data.Originals, device: torch.device
 
 def main(config: Config) -> dict:
     """Train, evaluate, draw and record. Returns the metrics that go into metrics.json."""
-    splits, device, record = start(config)
+    device = training.choose_device(config.device)
+    splits = data.load(config)
+    record = training.Record(config, splits.originals.source, device)
+    print(data.describe(splits))
     torch.manual_seed(data.seed_for("weights", config.seed))
     model = training.to_device(ConvAutoencoder(config.latent, config.dropout, config.initialization), device)
     history = training.train(model, splits, reconstruction_loss, config, device, record)

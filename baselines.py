@@ -1,7 +1,10 @@
 """What any reconstruction has to beat: PCA with as many numbers as the latent, and the mean image."""
 
+from typing import Sequence
+
 import numpy as np
 import torch
+from scipy import stats
 from sklearn.decomposition import PCA
 
 from data import Part, to_float
@@ -15,6 +18,12 @@ def flatten(images: torch.Tensor) -> np.ndarray:
 def fit_pca(train: Part, components: int) -> PCA:
     """PCA of the training images. Fewer images than components leave as many components as images."""
     return PCA(min(components, len(train)), svd_solver="full").fit(flatten(train.images))
+
+
+def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Mean of a few independent values and half the width of its 95% interval (Student's t)."""
+    values = np.asarray(values)
+    return float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
 
 
 def mean_square(difference: np.ndarray) -> float:

@@ -4,6 +4,8 @@ import contextlib
 import io
 import math
 import sys
+import tempfile
+from pathlib import Path
 from typing import Callable, TypeVar
 
 import tyro
@@ -20,6 +22,17 @@ def at_least(minimum: float, **values: float) -> None:
     for name, value in values.items():
         if not minimum <= value < math.inf:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {minimum}")
+
+
+def writable(*folders: Path) -> None:
+    """Make the folders that a run writes into. Raises UserError if one cannot be written."""
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise UserError(f"{folder} cannot be written ({error.strerror}); give another folder") from None
 
 
 def parse(config_class: type[Config], arguments: list[str] | None = None) -> Config:

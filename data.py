@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable, Iterable, Literal
 
@@ -37,6 +37,7 @@ class DataConfig:
     source: str = "auto"  # auto, hub, twemoji, or the path of your own parquet file or image folder
     keyword: str = "face"  # keep the emoji whose description contains this; "" keeps all
     skip_bad: bool = False  # leave pictures out that cannot be decoded, instead of stopping
+    hold_out: tuple[str, ...] = ()  # names left out of all parts, so that no training ever sees them
     augment: Literal["report", "none"] = "report"  # report: flip, rotation, colour jitter; none: exact copies
     copies: int | Literal["none"] = 4  # augmented copies of each original; none: the originals alone
     split: Literal["report", "emoji"] = "report"  # report: copy, then split images; emoji: split names, then copy
@@ -117,14 +118,20 @@ def twin_key(name: str) -> str:
 # ---------------------------------------------------------------- pictures
 
 
-def to_tensor(picture: Image.Image) -> torch.Tensor:
-    """Any picture as a (3, SIZE, SIZE) uint8 tensor, on white, padded to a square."""
+def open_picture(encoded: bytes) -> Image.Image:
+    """Any encoded picture as RGB on white, upright. Raises what Pillow raises for one that it cannot decode."""
+    picture = Image.open(io.BytesIO(encoded))
     if picture.mode.startswith("I;16"):
         picture = picture.convert("I").point(lambda value: value / 256).convert("L")
     picture = ImageOps.exif_transpose(picture).convert("RGBA")
     ground = Image.new("RGBA", picture.size, "white")
     ground.alpha_composite(picture)
-    return F.pil_to_tensor(ImageOps.pad(ground.convert("RGB"), (SIZE, SIZE), Image.Resampling.BILINEAR, color="white"))
+    return ground.convert("RGB")
+
+
+def to_tensor(picture: Image.Image) -> torch.Tensor:
+    """An RGB picture as a (3, SIZE, SIZE) uint8 tensor, padded with white to a square."""
+    return F.pil_to_tensor(ImageOps.pad(picture, (SIZE, SIZE), Image.Resampling.BILINEAR, color="white"))
 
 
 Row = tuple[str, str, Callable[[], bytes]]  # description, label for messages, reader of the encoded picture
@@ -141,7 +148,7 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
         if normalise(keyword) not in name:
             continue
         try:
-            images.append(to_tensor(Image.open(io.BytesIO(read()))))
+            images.append(to_tensor(open_picture(read())))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
             if not skip_bad:
                 raise UserError(f"{label} cannot be decoded ({error}); mend it, or leave it out with --skip-bad") from None
@@ -307,9 +314,29 @@ def split(originals: Originals, config: DataConfig) -> Splits:
     return Splits(originals, *parts)
 
 
+def take(originals: Originals, kept: list[int]) -> Originals:
+    """The originals at the indices `kept`."""
+    return replace(originals, names=[originals.names[i] for i in kept], images=originals.images[kept])
+
+
+def matching(originals: Originals, keyword: str) -> Originals:
+    """The originals whose names contain the keyword."""
+    return take(originals, [i for i, name in enumerate(originals.names) if normalise(keyword) in name])
+
+
+def without(originals: Originals, names: Iterable[str]) -> Originals:
+    """The originals whose names, skin-tone twins included, are not among `names`. Raises UserError for an unknown name."""
+    keys = [twin_key(name) for name in originals.names]
+    left_out = {twin_key(normalise(name)) for name in names}
+    for name in left_out - set(keys):
+        raise UserError(f"--hold-out {name!r} is not among the {len(keys)} emoji of {originals.source}; check its spelling")
+    return take(originals, [i for i, key in enumerate(keys) if key not in left_out])
+
+
 def load(config: DataConfig) -> Splits:
     """Originals, copies and splits as the config says. Raises UserError."""
-    return split(load_originals(config.source, config.keyword, config.skip_bad), config)
+    originals = load_originals(config.source, config.keyword, config.skip_bad)
+    return split(without(originals, config.hold_out), config)
 
 
 def batches(part: Part, batch_size: int, order: torch.Generator | None = None) -> DataLoader:
@@ -342,7 +369,7 @@ class Config(DataConfig):
 
 
 def main(config: Config) -> dict[str, int]:
-    figures.prepare(config.plots)
+    cli.writable(config.plots)
     splits = load(config)
     print(describe(splits))
     print("contact sheet  ", figures.contact_sheet(splits.originals.images, config.plots / "contact_sheet.png"))

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+import cli
 import data
 import hub
 from cli import UserError
@@ -39,24 +40,31 @@ def choose_device(name: str) -> torch.device:
         raise UserError(f"--device {name} cannot be used ({str(error).splitlines()[0]}); try --device {kind}") from None
 
 
+def source_label(source: str) -> str:
+    """The source as records name it: the Hub's dataset with its revision."""
+    return f"{hub.DATASET}@{hub.REVISION}" if source == "hub" else source
+
+
 class Record:
     """The folder of a run: run.json before the first step, a line per epoch, metrics.json at the end."""
 
-    def __init__(self, folder: Path, config, source: str, device: torch.device):
-        self.folder, self.started = folder, time.monotonic()
+    def __init__(self, config, source: str, device: torch.device):
+        """`config` names the folders `out` and `plots`. Raises UserError if one cannot be written."""
+        cli.writable(config.out, config.plots)
+        self.folder, self.started = config.out, time.monotonic()
         self.write(
             "run.json",
             {
                 "command": " ".join(["python", *sys.argv]),
-                "source": f"{hub.DATASET}@{hub.REVISION}" if source == "hub" else source,
+                "source": source_label(source),
                 "config": asdict(config),
                 "device": str(device),
                 "threads": torch.get_num_threads(),
                 "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
             },
         )
-        (folder / "metrics.json").unlink(missing_ok=True)  # of an earlier run; it would contradict run.json
-        (folder / "metrics.jsonl").write_text("")
+        (self.folder / "metrics.json").unlink(missing_ok=True)  # of an earlier run; it would contradict run.json
+        (self.folder / "metrics.jsonl").write_text("")
 
     def write(self, name: str, content: dict) -> None:
         """Write a JSON file whole or not at all."""
@@ -113,8 +121,13 @@ def evaluate(model: nn.Module, part: data.Part, losses: Losses, device: torch.de
     return one_pass(model, data.batches(part, 256), losses, device)
 
 
-def train(model: nn.Module, splits: data.Splits, losses: Losses, config, device: torch.device, record: Record) -> list[dict]:
-    """Train `model` with Adam as `config` says; a printed and recorded line per epoch. Returns these lines."""
+def train(
+    model: nn.Module, splits: data.Splits, losses: Losses, config, device: torch.device, record: Record, run: dict | None = None
+) -> list[dict]:
+    """Train `model` with Adam as `config` says. Returns a row per epoch, which is also recorded and printed.
+
+    `run` tells the run apart where a script makes many: it goes into the rows, and they are not printed.
+    """
     optimizer = torch.optim.Adam(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type != "mps"
     )
@@ -123,23 +136,23 @@ def train(model: nn.Module, splits: data.Splits, losses: Losses, config, device:
     history = []
     with tqdm(total=config.epochs * len(batches), unit="batch", leave=False, disable=None) as progress:
         for epoch in range(1, config.epochs + 1):
-            rows = {
-                "train": one_pass(model, batches, losses, device, optimizer, progress),
-                "val": evaluate(model, splits.val, losses, device),
-            }
-            row = {f"{part}_{name}": value for part, values in rows.items() for name, value in values.items()}
-            record.epoch({"epoch": epoch, **row})
-            history.append({"epoch": epoch, **row})
-            progress.write(epoch_line(epoch, config.epochs, rows))
+            parts = {"train": one_pass(model, batches, losses, device, optimizer, progress)}
+            if len(splits.val):
+                parts["val"] = evaluate(model, splits.val, losses, device)
+            row = {f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}
+            history.append({**(run or {}), "epoch": epoch, **row})
+            record.epoch(history[-1])
+            if not run:
+                progress.write(epoch_line(epoch, config.epochs, parts))
     return history
 
 
-def epoch_line(epoch: int, epochs: int, rows: dict[str, dict]) -> str:
+def epoch_line(epoch: int, epochs: int, parts: dict[str, dict]) -> str:
     """The report's line: Epoch [1/30], Train Loss: ..., Val Loss: ..., and accuracies where there are any."""
-    parts = [
+    fields = [
         f"{part.title()} {name.title()}: {values[name]:.4f}"
         for name in ("loss", "accuracy")
-        for part, values in rows.items()
+        for part, values in parts.items()
         if name in values
     ]
-    return f"Epoch [{epoch}/{epochs}], " + ", ".join(parts)
+    return f"Epoch [{epoch}/{epochs}], " + ", ".join(fields)

@@ -24,6 +24,11 @@ def faces() -> data.Originals:
     return data.load_originals("twemoji", "face")
 
 
+@pytest.fixture(scope="session")
+def everything() -> data.Originals:
+    return data.load_originals("twemoji", "")
+
+
 @pytest.fixture
 def made():
     """Originals of random pixels with the given names."""

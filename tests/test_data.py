@@ -121,7 +121,9 @@ def test_names_match_in_both_spellings():
 
 @pytest.mark.parametrize("mode, colour", [("RGBA", (0, 0, 0, 0)), ("LA", (0, 0)), ("I;16", 65535), ("L", 255), ("1", 1), ("CMYK", (0, 0, 0, 0))])
 def test_every_mode_ends_on_white(mode, colour):
-    assert data.to_tensor(Image.new(mode, (30, 20), colour)).unique().tolist() == [255]
+    file = io.BytesIO()
+    Image.new(mode, (30, 20), colour).save(file, "TIFF")
+    assert data.to_tensor(data.open_picture(file.getvalue())).unique().tolist() == [255]
 
 
 def test_wide_pictures_are_padded_not_squashed():

@@ -1,0 +1,116 @@
+"""The report's description in ordinary PyTorch, as one would write it in an evening: what bench.py compares with.
+
+    python bench/plain.py runs/plain.json --epochs 30
+
+Pictures are decoded and augmented by Pillow and torchvision every time they are accessed, in fp32, with the default
+loader and the default layout. Prints and saves the test MSE, and the seconds at which each epoch ended.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+STARTED = time.perf_counter()
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, random_split
+from torchvision import transforms
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+import data
+
+
+class EmojiDataset(Dataset):
+    """Item i is a copy of emoji i % n: the first n are plain, the others augmented."""
+
+    def __init__(self, rows, copies):
+        self.rows, self.copies = rows, copies
+        self.plain = transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])
+        self.augmented = transforms.Compose(
+            [
+                transforms.Resize((64, 64)),
+                transforms.RandomHorizontalFlip(),
+                transforms.RandomRotation(10, fill=255),
+                transforms.ColorJitter(0.2, 0.2, 0.2, 0.1),
+                transforms.ToTensor(),
+            ]
+        )
+
+    def __len__(self):
+        return len(self.rows) * (1 + self.copies)
+
+    def __getitem__(self, index):
+        _, _, read = self.rows[index % len(self.rows)]
+        picture = data.open_picture(read())
+        return self.plain(picture) if index < len(self.rows) else self.augmented(picture)
+
+
+class Autoencoder(nn.Module):
+    def __init__(self, latent=128, dropout=0.2):
+        super().__init__()
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(64, 128, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Conv2d(128, 256, 3, stride=2, padding=1), nn.ReLU(),
+            nn.Flatten(), nn.Linear(256 * 4 * 4, latent), nn.Dropout(dropout),
+        )  # fmt: skip
+        self.decoder = nn.Sequential(
+            nn.Linear(latent, 256 * 4 * 4), nn.Unflatten(1, (256, 4, 4)),
+            nn.ConvTranspose2d(256, 128, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
+            nn.ConvTranspose2d(128, 64, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
+            nn.ConvTranspose2d(64, 32, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
+            nn.ConvTranspose2d(32, 3, 3, stride=2, padding=1, output_padding=1), nn.Sigmoid(),
+        )  # fmt: skip
+
+    def forward(self, images):
+        return self.decoder(self.encoder(images))
+
+
+def mean_mse(model, loader):
+    model.eval()
+    total = count = 0
+    with torch.no_grad():
+        for images in loader:
+            total += nn.functional.mse_loss(model(images), images).item() * len(images)
+            count += len(images)
+    return total / count
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("result", type=Path, help="JSON file for the result")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--copies", type=int, default=4)
+    parser.add_argument("--keyword", default="face")
+    options = parser.parse_args()
+
+    rows = [row for row in data.twemoji_rows() if options.keyword in data.normalise(row[0])]
+    dataset = EmojiDataset(rows, options.copies)
+    train_size, val_size = int(0.6 * len(dataset)), int(0.2 * len(dataset))
+    torch.manual_seed(0)
+    train, val, test = random_split(dataset, [train_size, val_size, len(dataset) - train_size - val_size])
+    loader = DataLoader(train, batch_size=64, shuffle=True)
+    model = Autoencoder()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
+    epochs, seconds, started = [], [], time.perf_counter()
+    for epoch in range(options.epochs):
+        model.train()
+        for images in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(model(images), images)
+            loss.backward()
+            optimizer.step()
+        epochs.append(mean_mse(model, DataLoader(val, batch_size=64)))
+        seconds.append(time.perf_counter() - STARTED)
+        print(f"Epoch [{epoch + 1}/{options.epochs}], Val Loss: {epochs[-1]:.4f}", flush=True)
+    result = {"test_mse": mean_mse(model, DataLoader(test, batch_size=64)), "train_seconds": time.perf_counter() - started}
+    print(f"Final average test MSE: {result['test_mse']:.4f}")
+    options.result.write_text(json.dumps({**result, "val_mse": epochs, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Part 2: the classes, the losses, the folds and the script itself."""
+
+import json
+
+import datasets
+import numpy as np
+import pytest
+import torch
+
+import autoencoder
+import data
+import multiTaskModel as part2
+import training
+from cli import UserError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def faces_of_a_class(faces):
+    return part2.classify(faces)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("SMILING FACE WITH HEART-SHAPED EYES", 0),
+        ("smiling face with heart shaped eyes", 0),
+        ("GRINNING FACE", 0),
+        ("loudly crying face", 1),
+        ("SLIGHTLY FROWNING FACE", 1),
+        ("smiling cat face with open mouth", None),
+        ("neutral face", None),
+    ],
+)
+def test_class_by_description_in_both_spellings(text, expected):
+    assert part2.class_of(data.normalise(text)) == expected
+
+
+def test_twemoji_has_18_happy_and_5_sad(faces_of_a_class):
+    originals, labels = faces_of_a_class
+    assert labels.bincount().tolist() == [18, 5]
+    assert len(originals.names) == len(originals.images) == 23
+    assert all("face" in name and "cat" not in name for name in originals.names)
+
+
+def test_a_text_of_both_classes_is_an_error():
+    with pytest.raises(UserError, match="crying face beside a smiling face"):
+        part2.class_of("crying face beside a smiling face")
+
+
+def test_losses_add_up_and_count_every_image(faces_of_a_class):
+    originals, labels = faces_of_a_class
+    part = data.split(originals, data.DataConfig(copies=3, augment="none")).train
+    model = part2.MultiTaskAutoencoder(latent=8)
+    values = training.evaluate(model, part, part2.MultiTaskLoss(labels, 0.5), CPU)
+    assert values["loss"] == pytest.approx(values["mse"] + 0.5 * values["cross_entropy"], rel=1e-5)
+    predicted = (part2.sad_probability(model, part.images, CPU) > 0.5).long()
+    accuracy = (predicted == labels[part.emoji]).float().mean().item()
+    for size in (1, 5, 64):  # the last batch alone, or a mean of batch means, would depend on the size
+        value = training.one_pass(model, data.batches(part, size), part2.MultiTaskLoss(labels, 0.5), CPU)["accuracy"]
+        assert value == pytest.approx(accuracy, abs=1e-6)
+
+
+def test_without_weight_the_classifier_does_not_touch_the_autoencoder(faces_of_a_class):
+    originals, labels = faces_of_a_class
+    model = part2.MultiTaskAutoencoder(latent=8)
+    emoji = torch.arange(4)
+    part2.MultiTaskLoss(labels, 0.0)(model, data.to_float(originals.images[emoji]), emoji)["loss"].backward()
+    assert model.classifier.weight.grad.abs().max() == 0
+    assert model.encoder[0].weight.grad.abs().max() > 0
+
+
+def test_folds_test_every_emoji_once_and_never_leak(faces_of_a_class):
+    originals, labels = faces_of_a_class
+    config = part2.Config(copies=2, augment="none")
+    tested = []
+    for splits in part2.folds(originals, labels, config):
+        train = {originals.names[i] for i in splits.train.emoji}
+        test = {originals.names[i] for i in splits.test.emoji}
+        assert not train & test and len(train) + len(test) == 23
+        assert splits.test.emoji.bincount().max() == 3  # the original and both copies
+        assert labels[splits.test.emoji].sum() == 3  # one sad emoji in each fold
+        tested += test
+    assert sorted(tested) == sorted(originals.names)
+
+
+def test_prediction_per_emoji_is_the_mean_over_its_images():
+    part = data.Part(torch.zeros(3, 3, 64, 64), torch.tensor([1, 1, 2]))
+    assert part2.per_emoji(torch.tensor([0.2, 0.6, 1.0]), part, 4).tolist() == pytest.approx([0, 0.4, 1, 0])
+
+
+def test_interval_holds_the_balanced_accuracy_and_shrinks_with_more_emoji():
+    labels, correct = np.array([0] * 18 + [1] * 5), np.ones(23)
+    correct[0] = 0
+    low, high = part2.interval(labels, correct, 0)
+    assert low < 0.5 * (17 / 18 + 1) and high < 1
+    wider = high - low
+    low, high = part2.interval(labels.repeat(10), correct.repeat(10), 0)
+    assert high - low < wider / 2
+
+
+TINY = dict(source="twemoji", copies=1, epochs=1, batch_size=16, latent=4)
+
+
+def test_main_in_the_reports_order(tmp_path):
+    metrics = part2.main(part2.Config(**TINY, out=tmp_path / "run", plots=tmp_path / "plots"))
+    required = "test_mse test_cross_entropy test_loss test_accuracy majority_accuracy pca_mse mean_image_mse confusion"
+    assert set(required.split()) <= set(metrics)
+    assert np.sum(metrics["confusion"]) == metrics["test"]
+    assert np.trace(metrics["confusion"]) / metrics["test"] == pytest.approx(metrics["test_accuracy"])
+    assert json.loads((tmp_path / "run/metrics.json").read_text()) == metrics
+    model = part2.MultiTaskAutoencoder.from_pretrained(tmp_path / "run")
+    assert model.encode(torch.rand(1, 3, 64, 64)).shape == (1, 4)
+    figures = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert {f"multitask_{name}.png" for name in ("curves", "reconstructions", "latents", "classes")} <= figures
+
+
+def test_main_on_unseen_emoji(tmp_path):
+    metrics = part2.main(part2.Config(**TINY, split="emoji", fold_seeds=2, out=tmp_path, plots=tmp_path))
+    low, high = metrics["balanced_accuracy_interval"]
+    assert 0 <= low < high <= 1
+    assert 0 <= metrics["logistic_regression_balanced_accuracy"] <= 1
+    assert len(metrics["balanced_accuracy_per_fold_seed"]) == 2
+    assert metrics["balanced_accuracy"] == pytest.approx(np.mean(metrics["balanced_accuracy_per_fold_seed"]))
+
+
+def test_main_compares_on_the_same_images(tmp_path):
+    metrics = part2.main(part2.Config(**TINY, compare=True, seeds=2, out=tmp_path, plots=tmp_path))
+    for order in ("report", "emoji"):
+        values = metrics["compare"][order]
+        assert values["difference_mean"] == pytest.approx(values["test_mse_with"] - values["test_mse_without"], abs=1e-9)
+        assert len(values["differences"]) == 2 and all(values["differences"])
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    first = [row["train_mse"] for row in rows if (row["split"], row["seed"]) == ("report", 0)]
+    assert first[0] == pytest.approx(first[1], rel=0.2)  # same weights, same batches
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--classification-weight", "-1"], "--classification-weight is -1"),
+        (["--keyword", "grinning face"], "class sad has 0 emoji (none) and needs 1; it looks for sad face / crying face"),
+        (["--keyword", "zebra"], "class happy has 0 emoji"),
+        (["--source", "few.parquet", "--split", "emoji"], "class sad has 1 emoji (sad face) and needs 5"),
+        (["--source", "both.parquet"], "'happy face and sad face' matches both classes"),
+        (["--compare", "--seeds", "1"], "--seeds is 1"),
+        (["--compare", "--classification-weight", "0"], "--compare needs"),
+    ],
+)
+def test_bad_input(command, tmp_path, arguments, message):
+    image = {"bytes": (autoencoder.data.twemoji_rows()[0][2])(), "path": None}
+    for file, texts in {"few": [f"happy face {i}" for i in range(9)] + ["sad face"], "both": ["happy face and sad face"] * 9}.items():
+        datasets.Dataset.from_dict({"image": [image] * len(texts), "text": texts}).to_parquet(f"{file}.parquet")
+    status, _, error = command(part2, "--source", "twemoji", *arguments)
+    assert status == 2 and message in error and error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
