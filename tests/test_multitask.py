@@ -100,6 +100,26 @@ def test_interval_holds_the_balanced_accuracy_and_shrinks_with_more_emoji():
     assert high - low < wider / 2
 
 
+def test_swapped_halves_keep_the_mouth_and_every_upper_half_is_somebodys():
+    images = torch.rand(40, 3, 64, 64)
+    swapped = part2.swap_upper_halves(images, data.generator("swap", 0))
+    row = part2.MOUTH_ROW
+    assert torch.equal(swapped[:, :, row:], images[:, :, row:])
+    changed = (swapped != images).flatten(1).any(1)
+    assert 8 < changed.sum() < 32
+    uppers = images[:, :, :row].flatten(1)
+    assert all((uppers == upper).all(1).any() for upper in swapped[:, :, :row].flatten(1))
+
+
+def test_halves_are_swapped_in_training_only(faces_of_a_class):
+    originals, labels = faces_of_a_class
+    model, emoji = part2.MultiTaskAutoencoder(latent=4), torch.arange(23)
+    images = data.to_float(originals.images)
+    plain, swapping = part2.MultiTaskLoss(labels, 0.5), part2.MultiTaskLoss(labels, 0.5, data.generator("swap", 0))
+    assert plain(model.train(), images, emoji)["loss"] != swapping(model, images, emoji)["loss"]
+    assert plain(model.eval(), images, emoji)["loss"] == swapping(model, images, emoji)["loss"]
+
+
 TINY = dict(source="twemoji", copies=1, epochs=1, batch_size=16, latent=4)
 
 

@@ -1,0 +1,206 @@
+"""The best preset's network and training: PCA on either side, and a convolutional residual that starts at zero.
+
+Before the first step the reconstruction is PCA's, and training can only go on from there. Nothing here is run by itself:
+`python autoencoder.py --preset best`.
+"""
+
+import math
+import time
+from typing import Callable
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import nn
+from tqdm import tqdm
+
+import augmentation
+import data
+
+PATCH = 4  # pixels per side of the patches that become channels: all convolutions run at 16x16 and 8x8
+PCA_IMAGES = 2048  # augmented images to which the PCA at the start is fitted
+OVERSAMPLING, ITERATIONS = 16, 4  # of the randomized PCA; Halko et al. 2011
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(conv(silu(x)))), the identity at the start."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        silu = nn.functional.silu
+        return features + self.second(silu(self.first(silu(features))))
+
+
+class ResidualAutoencoder(nn.Module, PyTorchModelHubMixin):
+    """(N, 3, 64, 64) images to (N, latent) and back, as PCA does, plus what convolutions add on both sides.
+
+    `wide` channels at 8x8, `narrow` at 16x16, and a neck of `thin` channels between them and the latent.
+    """
+
+    def __init__(self, latent: int = 128, narrow: int = 32, wide: int = 96, thin: int = 32):
+        super().__init__()
+        self.latent = latent
+        pixels, pieces, places = 3 * data.SIZE**2, 3 * PATCH**2, (data.SIZE // PATCH // 2) ** 2
+        self.mean = nn.Parameter(torch.zeros(pixels))
+        self.project = nn.Parameter(torch.zeros(latent, pixels))  # whitened PCA: the latents start with variance 1
+        self.expand = nn.Parameter(torch.zeros(pixels, latent))
+        self.down = nn.Sequential(
+            nn.PixelUnshuffle(PATCH), nn.Conv2d(pieces, narrow, 3, padding=1), ResidualBlock(narrow), nn.SiLU(),
+            nn.Conv2d(narrow, wide, 2, stride=2), ResidualBlock(wide), ResidualBlock(wide),
+            nn.Conv2d(wide, thin, 1), nn.SiLU(), nn.Flatten(), nn.Linear(thin * places, latent),
+        )  # fmt: skip
+        self.up = nn.Sequential(
+            nn.Linear(latent, thin * places), nn.Unflatten(1, (thin, int(places**0.5), int(places**0.5))),
+            nn.Conv2d(thin, wide, 1), ResidualBlock(wide), ResidualBlock(wide), nn.SiLU(),
+            nn.Conv2d(wide, 4 * narrow, 1), nn.PixelShuffle(2),
+        )  # fmt: skip
+        self.look = nn.Sequential(nn.PixelUnshuffle(PATCH), nn.Conv2d(pieces, narrow, 3, padding=1))
+        self.out = nn.Sequential(ResidualBlock(narrow), nn.SiLU(), nn.Conv2d(narrow, pieces, 3, padding=1), nn.PixelShuffle(PATCH))
+        for last in (self.down[-1], self.out[-2]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    @torch.no_grad()
+    def start_at_pca(self, images: torch.Tensor) -> None:
+        """Set the linear path to the PCA of (N, 3, 64, 64) images in [0, 1]."""
+        pixels = images.flatten(1)
+        mean = pixels.mean(0)
+        _, singular, components = torch.svd_lowrank(pixels - mean, self.latent + OVERSAMPLING, niter=ITERATIONS)
+        components, deviation = components[:, : self.latent], singular[: self.latent] / len(pixels) ** 0.5
+        self.mean.copy_(mean)
+        self.project.copy_((components / deviation).T)
+        self.expand.copy_(components * deviation)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, 3, 64, 64) images in [0, 1] to (N, latent)."""
+        return nn.functional.linear(images.flatten(1) - self.mean, self.project) + self.down(images - 0.5)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """(N, latent) to (N, 3, 64, 64) images, in [0, 1] but for overshoots at edges."""
+        linear = nn.functional.linear(latents, self.expand, self.mean).unflatten(1, (3, data.SIZE, data.SIZE))
+        return linear + self.out(self.up(latents) + self.look(linear - 0.5))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.decode(self.encode(images))
+
+
+def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
+    """Roughly the nearest orthogonal matrix, by five Newton-Schulz rounds with Jordan's coefficients (2024).
+
+    In float32: in bfloat16, as torch.optim.Muon does it, this diverges on a processor.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide = matrix.T if tall else matrix
+    wide = wide / (wide.norm() + 1e-7)
+    gram, identity = wide @ wide.T, torch.eye(len(wide), device=wide.device)
+    product = identity
+    for _ in range(5):  # all on the small Gram matrix
+        step = 3.4445 * identity - 4.775 * gram + 2.0315 * gram @ gram
+        product, gram = step @ product, step @ gram @ step
+    wide = product @ wide
+    return wide.T if tall else wide
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalized, for the weights of convolutions and linear layers. Jordan et al. 2024."""
+
+    def __init__(self, parameters, lr: float, momentum: float = 0.95, weight_decay: float = 0.2):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
+                average.lerp_(parameter.grad, 1 - group["momentum"])
+                update = parameter.grad.lerp(average, group["momentum"]).flatten(1)
+                size = group["lr"] * max(1, update.shape[0] / update.shape[1]) ** 0.5
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(orthogonal(update).reshape(parameter.shape), alpha=-size)
+
+
+class Diet:
+    """Where training images come from: freshly augmented faces and, with `others`, other pictures among them."""
+
+    def __init__(self, faces: torch.Tensor, others: torch.Tensor, share: float, device: torch.device):
+        """`faces` and `others` are uint8 (N, 3, 64, 64); `share` is the part of a batch taken from `others`."""
+        self.faces, self.others, self.share = faces.to(device), others.to(device), share if len(others) else 0.0
+
+    def batch(self, size: int, generator: torch.Generator, move: float = 0.0, mixed: float = 0.0) -> torch.Tensor:
+        """(size, 3, 64, 64) in [0, 1]. Without `move` and `mixed` it is augmented just as the report's copies."""
+        parts = []
+        for images, count in ((self.faces, size - round(size * self.share)), (self.others, round(size * self.share))):
+            chosen = torch.randint(max(len(images), 1), (count,), generator=generator)
+            parts.append(images[chosen.to(images.device)])
+        images = augmentation.mix(data.to_float(torch.cat(parts)), generator, mixed)
+        return augmentation.augment(images, generator, move)
+
+    def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
+        """`count` images augmented as the report's copies: the material of PCA, at the start and as the baseline."""
+        return torch.cat([self.batch(256, generator) for _ in range(math.ceil(count / 256))])
+
+
+def one_cycle(done: float, warm_up: float = 0.1) -> float:
+    """The learning rate at `done` of the budget, in [0, 1], as a part of its peak: up linearly, down along a cosine."""
+    if done < warm_up:
+        return (done + 1e-3) / warm_up
+    return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
+
+
+def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, report: Callable[[int, float], None]) -> int:
+    """Train for `config.steps` steps, or, if given, for `config.seconds`; returns the steps.
+
+    `report(step, loss)` is called thirty times along the way, with the mean loss since the last call.
+    """
+    generator = data.generator("diet", config.seed)
+    linear = [model.mean, model.project, model.expand]
+    others = [parameter for name, parameter in model.named_parameters() if name not in ("mean", "project", "expand")]
+    optimizers = [
+        Muon([parameter for parameter in others if parameter.dim() > 1], config.muon_learning_rate),
+        torch.optim.AdamW(
+            [
+                {"params": linear, "lr": 0.2 * config.learning_rate},
+                {"params": [parameter for parameter in others if parameter.dim() == 1], "lr": config.learning_rate},
+            ],
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
+        ),
+    ]
+    peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
+    step, reports, total, since, started = 0, 0, 0.0, 0, time.monotonic()
+    with tqdm(total=1.0, leave=False, disable=None, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}") as progress:
+        while (done := (time.monotonic() - started) / config.seconds if config.seconds else step / config.steps) < 1:
+            for group, peak in peaks:
+                group["lr"] = peak * one_cycle(done)
+            images = diet.batch(config.batch_size, generator, config.move, config.mixed)
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps"):
+                reconstructions = model(images)
+            loss = nn.functional.mse_loss(reconstructions.float(), images)
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            step, total, since = step + 1, total + loss.item(), since + 1
+            progress.update(min(done, 1) - progress.n)
+            if done >= (reports + 1) / 30:
+                report(step, total / since)
+                reports, total, since = reports + 1, 0.0, 0
+    return step
+
+
+def refine(model: nn.Module, images: torch.Tensor, steps: int, learning_rate: float = 0.05) -> torch.Tensor:
+    """(N, latent): the encoder's latents, improved by Adam against the images they are to reconstruct, decoder fixed."""
+    with torch.no_grad():
+        latents = model.encode(images)
+    latents.requires_grad_()
+    optimizer = torch.optim.Adam([latents], learning_rate, betas=(0.9, 0.95))
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        error = (model.decode(latents) - images).square().sum()
+        latents.grad = torch.autograd.grad(error, latents)[0]
+        optimizer.step()
+    return latents.detach()
