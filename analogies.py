@@ -119,7 +119,7 @@ def trained_spaces(config: Config, faces: data.Originals, seed: int, hold_out: l
     model.to(device)
     return {
         "report": Space(autoencoder.encode_all(model, faces.images, device), lambda z: autoencoder.decode_all(model, z, device)),
-        "PCA": arithmetic.pca_space(faces.images, baselines.fit_pca(splits.train, config.latent)),
+        "PCA": arithmetic.pca_space(faces.images, baselines.fit_pca(splits.train.images, config.latent)),
         "pixels": arithmetic.pixel_space(faces.images),
     }
 

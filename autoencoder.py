@@ -2,13 +2,16 @@
 
     python autoencoder.py                                       # the report's order: copy, then split
     python autoencoder.py --source twemoji --split emoji        # test emoji never seen in training
+    python autoencoder.py --preset best --split emoji           # a network that beats PCA with as many numbers
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
 Expect a test MSE of about 0.014 (PCA with 128 components: 0.005) after about 45 s on 2 cores.
 """
 
 import json
+import time
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +20,10 @@ from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from tqdm import tqdm
 
 import baselines
+import best
 import cli
 import data
 import figures
@@ -39,6 +44,11 @@ class Config(data.DataConfig):
     learning_rate: float = 1e-3  # of Adam
     weight_decay: float = 1e-5  # L2 penalty of Adam
 
+    preset: Literal["report", "best"] = "report"  # best: PCA and a convolutional residual, in about 3 minutes
+    train_on: Literal["faces", "all"] = "all"  # best preset: faces alone, or other pictures of the source among them
+    steps: int = 2000  # best preset: training steps; the schedule is planned for them
+    seconds: float | None = None  # best preset: plan for so many seconds of training instead of steps
+
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
     plots: Path = Path("plots")  # folder of the figures
@@ -47,6 +57,7 @@ class Config(data.DataConfig):
         super().__post_init__()
         cli.at_least(1, latent=self.latent, epochs=self.epochs, batch_size=self.batch_size)
         cli.at_least(0, dropout=self.dropout, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+        cli.at_least(1, steps=self.steps, seconds=1 if self.seconds is None else self.seconds)
         if self.dropout >= 1:
             raise UserError(f"--dropout is {self.dropout}; it must be below 1")
 
@@ -100,22 +111,26 @@ def reconstruction_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Ten
     return {"loss": nn.functional.mse_loss(model(images), images)}
 
 
-def load(folder: Path, model_class: type[ConvAutoencoder] = ConvAutoencoder) -> ConvAutoencoder:
+Autoencoder = ConvAutoencoder | best.ResidualAutoencoder
+
+
+def load(folder: Path) -> Autoencoder:
     """The trained model in `folder`, in evaluation mode. Only safetensors are read, never a pickle.
 
-    Raises UserError for a folder without weights, a config.json that is not the model's, or foreign or broken weights.
+    Raises UserError for a folder without weights, a config.json that is no model's, or foreign or broken weights.
     """
     weights, settings = folder / "model.safetensors", folder / "config.json"
     if not weights.is_file() or not settings.is_file():
         raise UserError(f"{folder} holds no model.safetensors and config.json; train one with `python autoencoder.py --out {folder}`")
     try:
         content = json.loads(settings.read_text())
-        latent, dropout = content["latent"], content["dropout"]
-        if set(content) != {"latent", "dropout", "initialization"} or not (1 <= latent <= 2**16 and 0 <= dropout < 1):
-            raise ValueError("its config.json is not this model's")
-        model = model_class(latent, dropout, content["initialization"])
+        model_class = best.ResidualAutoencoder if "wide" in content else ConvAutoencoder
+        sizes = [value for value in content.values() if isinstance(value, int)]
+        if set(content) != set(signature(model_class).parameters) or not all(1 <= size <= 2**12 for size in sizes):
+            raise ValueError("its config.json is no model's of this project")
+        model = model_class(**content)
         model.load_state_dict(load_file(weights))
-    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"the model in {folder} cannot be used ({str(error).splitlines()[0]}); train it again") from None
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise UserError(f"the model in {folder} has weights that are not finite; train it again")
@@ -123,17 +138,17 @@ def load(folder: Path, model_class: type[ConvAutoencoder] = ConvAutoencoder) -> 
 
 
 @torch.no_grad()
-def encode_all(model: ConvAutoencoder, images: torch.Tensor, device: torch.device) -> torch.Tensor:
+def encode_all(model: Autoencoder, images: torch.Tensor, device: torch.device) -> torch.Tensor:
     """(N, latent) on the CPU, from (N, 3, 64, 64) uint8 images."""
     model.eval()
     return torch.cat([model.encode(data.to_float(batch.to(device))).cpu() for batch in images.split(256)])
 
 
 @torch.no_grad()
-def decode_all(model: ConvAutoencoder, latents: torch.Tensor, device: torch.device) -> torch.Tensor:
+def decode_all(model: Autoencoder, latents: torch.Tensor, device: torch.device) -> torch.Tensor:
     """(N, 3, 64, 64) images in [0, 1] on the CPU, from (N, latent)."""
     model.eval()
-    return torch.cat([model.decode(batch.to(device)).cpu() for batch in latents.split(256)])
+    return torch.cat([model.decode(batch.to(device)).clamp(0, 1).cpu() for batch in latents.split(256)])
 
 
 def examples(part: data.Part, count: int = 5) -> torch.Tensor:
@@ -142,10 +157,38 @@ def examples(part: data.Part, count: int = 5) -> torch.Tensor:
     return torch.tensor(sorted(first.values())[:count])
 
 
-def save(model: ConvAutoencoder, originals: data.Originals, device: torch.device, folder: Path) -> None:
+def save(model: Autoencoder, originals: data.Originals, device: torch.device, folder: Path) -> None:
     """The weights with the model's config.json, and the latents of all originals."""
     model.save_pretrained(folder)
     save_file({"latents": encode_all(model, originals.images, device)}, folder / "latents.safetensors")
+
+
+def fit_report(splits: data.Splits, config: Config, device, record) -> tuple[ConvAutoencoder, list[dict], torch.Tensor]:
+    """The report's network and training: the model, its history, and the images it was trained on."""
+    torch.manual_seed(data.seed_for("weights", config.seed))
+    model = training.to_device(ConvAutoencoder(config.latent, config.dropout, config.initialization), device)
+    return model, training.train(model, splits, reconstruction_loss, config, device, record), splits.train.images
+
+
+def fit_best(splits: data.Splits, config: Config, device, record) -> tuple[best.ResidualAutoencoder, list[dict], torch.Tensor]:
+    """The best preset's network and training: the model, its history, and images like those it was trained on."""
+    diet = best.diet(splits, config, device)
+    sample = diet.sample(best.PCA_IMAGES, data.generator("PCA", config.seed))
+    torch.manual_seed(data.seed_for("weights", config.seed))
+    model = best.ResidualAutoencoder(config.latent)
+    model.start_at_pca(sample.cpu())
+    model = training.to_device(model, device)
+    history = []
+
+    def report(step: int, loss: float) -> None:
+        validation = training.evaluate(model, splits.val, reconstruction_loss, device)["loss"]
+        model.train()
+        history.append({"step": step, "train_loss": loss, "val_loss": validation})
+        record.epoch(history[-1])
+        tqdm.write(f"Step {step}, Train Loss: {loss:.4f}, Val Loss: {validation:.4f}")
+
+    best.fit(model, diet, config, device, report)
+    return model, history, sample.cpu()
 
 
 def main(config: Config) -> dict:
@@ -154,13 +197,17 @@ def main(config: Config) -> dict:
     splits = data.load(config)
     record = training.Record(config, splits.originals.source, device)
     print(data.describe(splits))
-    torch.manual_seed(data.seed_for("weights", config.seed))
-    model = training.to_device(ConvAutoencoder(config.latent, config.dropout, config.initialization), device)
-    history = training.train(model, splits, reconstruction_loss, config, device, record)
+    started = time.monotonic()
+    model, history, material = (fit_best if config.preset == "best" else fit_report)(splits, config, device, record)
+    train_seconds = time.monotonic() - started
 
-    test_mse = training.evaluate(model, splits.test, reconstruction_loss, device)["loss"]
-    errors = baselines.errors(splits.train, splits.test, config.latent)
-    print(f"Final average test MSE: {test_mse:.4f}")
+    errors = {"test_mse": training.evaluate(model, splits.test, reconstruction_loss, device)["loss"]}
+    if config.preset == "best":
+        errors["refined_mse"] = training.evaluate(model, splits.test, best.refined_loss, device, gradients=True)["loss"]
+    errors |= baselines.errors(material, splits.test, config.latent)
+    print(f"Final average test MSE: {errors['test_mse']:.4f}")
+    if config.preset == "best":
+        print(f"with refined latents: {errors['refined_mse']:.4f}")
     print(f"PCA, {config.latent} components: {errors['pca_mse']:.4f}; mean image: {errors['mean_image_mse']:.4f}")
 
     save(model, splits.originals, device, config.out)
@@ -169,25 +216,23 @@ def main(config: Config) -> dict:
     outputs = decode_all(model, encode_all(model, images, device), device)
     titles = [splits.originals.names[i] for i in splits.test.emoji[chosen]]
     lines = {f"PCA, {config.latent} components": errors["pca_mse"], "mean image": errors["mean_image_mse"]}
+    prefix = "autoencoder" if config.preset == "report" else f"autoencoder_{config.preset}"
     for path in (
-        figures.learning_curves(history, config.plots / "autoencoder_curves.png", lines),
-        figures.reconstructions(images, outputs, titles, config.plots / "autoencoder_reconstructions.png"),
+        figures.learning_curves(history, config.plots / f"{prefix}_curves.png", lines),
+        figures.reconstructions(images, outputs, titles, config.plots / f"{prefix}_reconstructions.png"),
     ):
         print("figure", path)
+    about = ("preset", "split", "augment", "initialization", "epochs", "seed")
     return record.finish(
         {
             "source": splits.originals.source,
-            "split": config.split,
-            "augment": config.augment,
-            "initialization": config.initialization,
+            **{name: getattr(config, name) for name in about},
             **splits.counts(),
             "leaked": splits.leaked(),
             "skipped": splits.originals.skipped,
-            "epochs": config.epochs,
-            "seed": config.seed,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "test_mse": test_mse,
             **errors,
+            "train_seconds": round(train_seconds, 1),
         }
     )
 

@@ -11,13 +11,13 @@ from data import Part, to_float
 
 
 def flatten(images: torch.Tensor) -> np.ndarray:
-    """(N, 3, H, W) uint8 images as an (N, 3 * H * W) float32 matrix in [0, 1]."""
-    return to_float(images).flatten(1).numpy()
+    """(N, 3, H, W) images, uint8 or float in [0, 1], as an (N, 3 * H * W) float32 matrix in [0, 1]."""
+    return (to_float(images) if images.dtype == torch.uint8 else images).flatten(1).numpy()
 
 
-def fit_pca(train: Part, components: int) -> PCA:
-    """PCA of the training images. Fewer images than components leave as many components as images."""
-    return PCA(min(components, len(train)), svd_solver="full").fit(flatten(train.images))
+def fit_pca(images: torch.Tensor, components: int) -> PCA:
+    """PCA of training images. Fewer images than components leave as many components as images."""
+    return PCA(min(components, len(images)), svd_solver="full").fit(flatten(images))
 
 
 def mean_and_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -30,8 +30,8 @@ def mean_square(difference: np.ndarray) -> float:
     return float(np.square(difference).mean())
 
 
-def errors(train: Part, test: Part, components: int) -> dict[str, float]:
-    """Test MSE per image of PCA and of the mean training image, both fitted on the training images only."""
+def errors(train: torch.Tensor, test: Part, components: int) -> dict[str, float]:
+    """Test MSE per image of PCA and of the mean training image, both fitted on the training images `train` only."""
     pca, pixels = fit_pca(train, components), flatten(test.images)
     reconstruction = pca.inverse_transform(pca.transform(pixels)).clip(0, 1)
     return {"pca_mse": mean_square(reconstruction - pixels), "mean_image_mse": mean_square(pca.mean_ - pixels)}

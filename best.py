@@ -18,6 +18,17 @@ import data
 
 PATCH = 4  # pixels per side of the patches that become channels: all convolutions run at 16x16 and 8x8
 PCA_IMAGES = 2048  # augmented images to which the PCA at the start is fitted
+
+# Chosen on validation emoji; the tried alternatives are in the README.
+BATCH_SIZE = 32
+OTHERS = 0.25  # part of a batch that is no faces
+MOVE = 0.015  # shift, in sides, and half the scale, beyond the report's augmentation
+MIXED = 0.7  # probability of MixUp or CutMix
+MUON_LEARNING_RATE = 0.015  # of the convolutions
+LINEAR_LEARNING_RATE = 2e-4  # of the PCA's matrices: they start where they should be
+BIAS_LEARNING_RATE = 1e-3
+
+REPORTS = 30  # lines of the record, as many as the report has epochs
 OVERSAMPLING, ITERATIONS = 16, 4  # of the randomized PCA; Halko et al. 2011
 
 
@@ -85,7 +96,9 @@ class ResidualAutoencoder(nn.Module, PyTorchModelHubMixin):
         return linear + self.out(self.up(latents) + self.look(linear - 0.5))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.decode(self.encode(images))
+        """(N, 3, 64, 64) images to their reconstructions; clipped to [0, 1] in evaluation, where no gradient needs them."""
+        reconstructions = self.decode(self.encode(images))
+        return reconstructions if self.training else reconstructions.clamp(0, 1)
 
 
 def orthogonal(matrix: torch.Tensor) -> torch.Tensor:
@@ -126,9 +139,9 @@ class Muon(torch.optim.Optimizer):
 class Diet:
     """Where training images come from: freshly augmented faces and, with `others`, other pictures among them."""
 
-    def __init__(self, faces: torch.Tensor, others: torch.Tensor, share: float, device: torch.device):
-        """`faces` and `others` are uint8 (N, 3, 64, 64); `share` is the part of a batch taken from `others`."""
-        self.faces, self.others, self.share = faces.to(device), others.to(device), share if len(others) else 0.0
+    def __init__(self, faces: torch.Tensor, others: torch.Tensor, device: torch.device):
+        """Both are (N, 3, 64, 64) uint8; `others` may be empty."""
+        self.faces, self.others, self.share = faces.to(device), others.to(device), OTHERS if len(others) else 0.0
 
     def batch(self, size: int, generator: torch.Generator, move: float = 0.0, mixed: float = 0.0) -> torch.Tensor:
         """(size, 3, 64, 64) in [0, 1]. Without `move` and `mixed` it is augmented just as the report's copies."""
@@ -144,6 +157,40 @@ class Diet:
         return torch.cat([self.batch(256, generator) for _ in range(math.ceil(count / 256))])
 
 
+def diet(splits: data.Splits, config, device: torch.device) -> Diet:
+    """The training faces of `splits` and, with `config.train_on` "all", all pictures of the source that are no faces.
+
+    Raises LeakError if, with the emoji split, a name of the validation or test set is among them.
+    """
+    part, originals = splits.train, splits.originals
+    # A copy of a picture that is there itself adds nothing: augmentation is fresh at every step.
+    itself = (part.images == originals.images[part.emoji]).flatten(1).all(1)
+    kept = itself | ~torch.isin(part.emoji, part.emoji[itself])
+    names = [originals.names[i] for i in part.emoji[kept]]
+    others = torch.empty(0, *originals.images.shape[1:], dtype=torch.uint8)
+    if config.train_on == "all":
+        everything = data.load_originals(originals.source, keyword="", skip_bad=config.skip_bad)
+        tested = {data.twin_key(originals.names[i]) for held_out in (splits.val, splits.test) for i in held_out.emoji.tolist()}
+        banned = tested | {data.twin_key(data.normalise(name)) for name in config.hold_out} | set(map(data.twin_key, originals.names))
+        rest = data.take(everything, [i for i, name in enumerate(everything.names) if data.twin_key(name) not in banned])
+        others, names = rest.images, names + rest.names
+    if config.split == "emoji":
+        refuse_leaks(names, splits)
+    return Diet(part.images[kept], others, device)
+
+
+class LeakError(Exception):
+    """A held-out name reached a training set: a fault of this project, never to be caught."""
+
+
+def refuse_leaks(names: list[str], splits: data.Splits) -> None:
+    """Raise LeakError if any of the training `names`, or a skin-tone twin, is in the validation or test set."""
+    held_out = {data.twin_key(splits.originals.names[i]) for part in (splits.val, splits.test) for i in part.emoji.tolist()}
+    leaked = held_out & set(map(data.twin_key, names))
+    if leaked:
+        raise LeakError(f"held-out names in training: {', '.join(sorted(leaked))}")
+
+
 def one_cycle(done: float, warm_up: float = 0.1) -> float:
     """The learning rate at `done` of the budget, in [0, 1], as a part of its peak: up linearly, down along a cosine."""
     if done < warm_up:
@@ -154,29 +201,29 @@ def one_cycle(done: float, warm_up: float = 0.1) -> float:
 def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, report: Callable[[int, float], None]) -> int:
     """Train for `config.steps` steps, or, if given, for `config.seconds`; returns the steps.
 
-    `report(step, loss)` is called thirty times along the way, with the mean loss since the last call.
+    `report(step, loss)` is called REPORTS times along the way, with the mean loss since the last call.
     """
     generator = data.generator("diet", config.seed)
     linear = [model.mean, model.project, model.expand]
     others = [parameter for name, parameter in model.named_parameters() if name not in ("mean", "project", "expand")]
     optimizers = [
-        Muon([parameter for parameter in others if parameter.dim() > 1], config.muon_learning_rate),
+        Muon([parameter for parameter in others if parameter.dim() > 1], MUON_LEARNING_RATE),
         torch.optim.AdamW(
             [
-                {"params": linear, "lr": 0.2 * config.learning_rate},
-                {"params": [parameter for parameter in others if parameter.dim() == 1], "lr": config.learning_rate},
+                {"params": linear, "lr": LINEAR_LEARNING_RATE},
+                {"params": [parameter for parameter in others if parameter.dim() == 1], "lr": BIAS_LEARNING_RATE},
             ],
             betas=(0.9, 0.99),
             weight_decay=0.0,
         ),
     ]
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
-    step, reports, total, since, started = 0, 0, 0.0, 0, time.monotonic()
+    step, reports, losses, done, started = 0, 0, [], 0.0, time.monotonic()
     with tqdm(total=1.0, leave=False, disable=None, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}") as progress:
-        while (done := (time.monotonic() - started) / config.seconds if config.seconds else step / config.steps) < 1:
+        while done < 1:
             for group, peak in peaks:
                 group["lr"] = peak * one_cycle(done)
-            images = diet.batch(config.batch_size, generator, config.move, config.mixed)
+            images = diet.batch(BATCH_SIZE, generator, MOVE, MIXED)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps"):
                 reconstructions = model(images)
             loss = nn.functional.mse_loss(reconstructions.float(), images)
@@ -184,15 +231,23 @@ def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, re
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
-            step, total, since = step + 1, total + loss.item(), since + 1
+            step += 1
+            losses.append(loss.item())
+            done = (time.monotonic() - started) / config.seconds if config.seconds else step / config.steps
             progress.update(min(done, 1) - progress.n)
-            if done >= (reports + 1) / 30:
-                report(step, total / since)
-                reports, total, since = reports + 1, 0.0, 0
+            if done * REPORTS >= reports + 1:
+                report(step, sum(losses) / len(losses))
+                reports, losses = int(done * REPORTS), []
     return step
 
 
-def refine(model: nn.Module, images: torch.Tensor, steps: int, learning_rate: float = 0.05) -> torch.Tensor:
+def refined_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The MSE with refined latents."""
+    reconstructions = model.decode(refine(model, images)).clamp(0, 1)
+    return {"loss": nn.functional.mse_loss(reconstructions, images)}
+
+
+def refine(model: nn.Module, images: torch.Tensor, steps: int = 30, learning_rate: float = 0.05) -> torch.Tensor:
     """(N, latent): the encoder's latents, improved by Adam against the images they are to reconstruct, decoder fixed."""
     with torch.no_grad():
         latents = model.encode(images)

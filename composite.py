@@ -116,7 +116,7 @@ def main(config: Config) -> dict:
     spaces = {
         "composite": network,
         "pixel_arithmetic": arithmetic.pixel_space(images),
-        "pca_arithmetic": arithmetic.pca_space(images, baselines.fit_pca(splits.train, config.latent)),
+        "pca_arithmetic": arithmetic.pca_space(images, baselines.fit_pca(splits.train.images, config.latent)),
     }
     triple = [place[i] for i in sources]
     pairs = [(place[cat], place[human]) for cat, human in known]

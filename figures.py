@@ -48,19 +48,20 @@ def contact_sheet(images: torch.Tensor, path: Path, columns: int = 20) -> Path:
 
 
 def learning_curves(history: list[dict], path: Path, baselines: dict[str, float], loss: str = "loss") -> Path:
-    """Train and validation MSE per epoch, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
+    """Train and validation MSE per epoch or step, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
 
     The test MSE of the baselines are lines across. Where the rows hold accuracies, a second panel shows them.
     """
     accuracies = "val_accuracy" in history[0]
     figure = Figure(figsize=(9.6 if accuracies else 6.4, 3.4), layout="constrained")
     panels = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
-    epochs = [row["epoch"] for row in history]
+    unit = "epoch" if "epoch" in history[0] else "step"
+    times = [row[unit] for row in history]
     for axes, quantity in zip(panels, (loss, "accuracy")):
         for part, name, color in (("train", "training", TRAIN), ("val", "validation", VAL)):
-            axes.plot(epochs, [row[f"{part}_{quantity}"] for row in history], color=color, label=name, marker=".", markersize=4)
+            axes.plot(times, [row[f"{part}_{quantity}"] for row in history], color=color, label=name, marker=".", markersize=4)
         axes.grid(alpha=0.25, which="both")
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(unit)
     for (name, value), style in zip(baselines.items(), ("--", ":")):
         panels[0].axhline(value, color=REFERENCE, linestyle=style, linewidth=1, label=f"{name} (test)")
     panels[0].set(ylabel="MSE per image", yscale="log")
@@ -179,4 +180,20 @@ def analogy_sheet(cats: torch.Tensor, composites: torch.Tensor, pairs, right: Se
         for spine in axes.spines.values():
             spine.set(color="#2ca02c" if correct else "#d62728", linewidth=2)
     grid[0, 0].text(0.5, 0.5, "made from ↓\nshould be →", ha="center", va="center", fontsize=7, transform=grid[0, 0].transAxes)
+    return save(figure, path)
+
+
+def error_against_seconds(curves: dict, ends: dict, lines: dict[str, float], path: Path) -> Path:
+    """Validation MSE over the seconds since a process started: a curve per run, dots for the ends of others, lines across."""
+    figure = Figure(figsize=(7.2, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, points in curves.items():
+        axes.plot(*zip(*points), label=name, linewidth=1.5)
+    for name, points in ends.items():
+        axes.plot(*zip(*points), "o", color="black", label=name, markersize=5)
+    for name, value in lines.items():
+        axes.axhline(value, color=REFERENCE, linestyle="--", linewidth=1, label=f"{name} (test)")
+    axes.set(xlabel="seconds since the process started", ylabel="validation MSE per image", yscale="log")
+    axes.grid(alpha=0.25, which="both")
+    axes.legend(frameon=False, fontsize=8)
     return save(figure, path)

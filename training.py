@@ -76,6 +76,8 @@ class Record:
         temporary.replace(self.folder / name)
 
     def epoch(self, row: dict) -> None:
+        """Append a line, with the seconds since the start, to metrics.jsonl."""
+        row = {**row, "seconds": round(time.monotonic() - self.started, 2)}
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -91,15 +93,17 @@ def to_device(model: nn.Module, device: torch.device) -> nn.Module:
     return model.to(device) if device.type == "mps" else model.to(device, memory_format=torch.channels_last)
 
 
-def one_pass(model, batches, losses: Losses, device, optimizer=None, progress=None) -> dict[str, float]:
+def one_pass(model, batches, losses: Losses, device, optimizer=None, progress=None, gradients=False) -> dict[str, float]:
     """Losses over all images of `batches`, as means per image; a training pass if there is an optimizer.
+
+    `gradients` are for losses that need them themselves.
 
     Raises UserError as soon as the loss is not finite.
     """
     model.train(optimizer is not None)
     sums, count = {}, 0
     for images, emoji in batches:
-        with torch.set_grad_enabled(optimizer is not None):
+        with torch.set_grad_enabled(gradients or optimizer is not None):
             values = losses(model, data.to_float(images.to(device)), emoji.to(device))
         if optimizer:
             optimizer.zero_grad()
@@ -116,9 +120,9 @@ def one_pass(model, batches, losses: Losses, device, optimizer=None, progress=No
     return {name: value / count for name, value in sums.items()}
 
 
-def evaluate(model: nn.Module, part: data.Part, losses: Losses, device: torch.device) -> dict[str, float]:
+def evaluate(model: nn.Module, part: data.Part, losses: Losses, device: torch.device, gradients: bool = False) -> dict[str, float]:
     """The losses over all images of `part`, without dropout."""
-    return one_pass(model, data.batches(part, 256), losses, device)
+    return one_pass(model, data.batches(part, 256), losses, device, gradients=gradients)
 
 
 def train(
