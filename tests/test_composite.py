@@ -232,7 +232,7 @@ def pickled(folder):
         (None, ["--latent", "8"], "has a latent of 4, not 8"),
         (lambda folder: spoil(folder, "run.json", (folder / "run.json").read_text().replace('"source": "twemoji"', '"source": "hub"')), [], "was trained on hub"),
         (lambda folder: spoil(folder, "run.json", "{}"), [], "does not say what"),
-        (lambda folder: spoil(folder, "config.json", '{"latent": 10000000000, "dropout": 0.2, "initialization": "he"}'), [], "config.json is not this model's"),
+        (lambda folder: spoil(folder, "config.json", '{"latent": 10000000000, "dropout": 0.2, "initialization": "he"}'), [], "config.json is no model's of this project"),
         (lambda folder: spoil(folder, "config.json", "no JSON"), [], "cannot be used"),
         (without_weights, [], "holds no model.safetensors"),
         (truncated, [], "cannot be used"),
