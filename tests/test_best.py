@@ -14,6 +14,11 @@ from autoencoder import reconstruction_loss
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(autouse=True)
+def few_pca_images(monkeypatch):
+    monkeypatch.setattr(best, "PCA_IMAGES", 256)  # a PCA of 2048 images takes most of a test's time
+
+
 @pytest.fixture(scope="module")
 def unseen(faces):
     return data.split(faces, data.DataConfig(source="twemoji", split="emoji"))
@@ -41,7 +46,7 @@ def test_training_starts_there_and_goes_down(unseen):
     before = reconstruction_loss(model, images, None)["loss"].item()
 
     class Config:
-        seed, steps, seconds = 0, 90, None
+        seed, steps, seconds = 0, 60, None
 
     reports = []
     best.fit(model, diet, Config, CPU, lambda step, loss: reports.append(loss))
