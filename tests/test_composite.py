@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ import autoencoder
 import composite
 import data
 import names
+import twins
 from arithmetic import Space
 from cli import UserError
 
@@ -270,6 +272,28 @@ def test_held_out_names_never_reach_training(tmp_path, faces):
         analogies.trained_spaces(config, faces, 0, held_out, torch.device("cpu"))
 
 
+def test_drawn_twins_never_look_at_the_held_out_cat(faces):
+    found = analogies.find_analogies(faces.names)
+    images = faces.images.clone()
+    images[found.cats[3]] = torch.randint(0, 256, images[0].shape, dtype=torch.uint8, generator=data.generator("noise", 0))
+    others = [i for i in range(len(images)) if i != found.cats[3]]
+    spaces = [analogies.drawn_space(originals, found, [3], 16) for originals in (faces, replace(faces, images=images))]
+    assert torch.equal(spaces[0].latents[others], spaces[1].latents[others])
+    assert torch.equal(spaces[0].decode(spaces[0].latents[:2]), spaces[1].decode(spaces[0].latents[:2]))
+
+
+def test_a_drawn_twin_keeps_the_cats_head_and_takes_the_features(faces):
+    found = analogies.find_analogies(faces.names)
+    pictures = data.to_float(faces.images)
+    cats, humans = pictures[found.cats], pictures[found.humans]
+    neutral, frown = (pictures[faces.names.index(name)] for name in ("face without mouth", "frowning face"))
+    drawn = twins.draw_twins(torch.stack([neutral, frown]), cats, humans)
+    mouth = (slice(None), slice(44, 58), slice(16, 48))
+    assert drawn[1][mouth].amax(0).min() < 0.5 < drawn[0][mouth].amax(0).min()  # dark lines only where there is a mouth
+    ears = (slice(None), slice(2, 10), slice(2, 14))
+    assert (drawn[0][ears] - cats.median(0).values[ears]).abs().mean() < 0.02
+
+
 def test_unknown_hold_out_is_an_error(faces):
     with pytest.raises(UserError, match="hold-out.*cheshire cat"):
         data.without(faces, ["cheshire cat"])
@@ -280,7 +304,18 @@ def test_a_source_without_cats_names_what_is_missing(faces):
         analogies.find_analogies([name for name in faces.names if name != "weary cat face"])
 
 
-def test_benchmark_on_tiny_networks(tmp_path):
+def test_drawn_twins_beat_pixel_arithmetic_on_held_out_cats(faces):
+    found = analogies.find_analogies(faces.names)
+    composites = [analogies.compose(analogies.drawn_space(faces, found, [j], 128), found, "difference", [j]) for j in range(9)]
+    order = [row for j in range(9) for row, (_, answer) in enumerate(found.pairs) if answer == j]
+    pictures = torch.cat(composites)[torch.tensor(order).argsort()]
+    ranks, mse = analogies.score(pictures, faces, found)
+    assert sum(rank == 1 for rank in ranks) >= 45 and mse < 0.04
+
+
+def test_benchmark_on_tiny_networks(tmp_path, monkeypatch):
+    main = autoencoder.main
+    monkeypatch.setattr(autoencoder, "main", lambda config: main(replace(config, copies="none")))  # a quarter of the time
     config = analogies.Config(source="twemoji", seeds=2, epochs=1, latent=4, out=tmp_path, plots=tmp_path)
     metrics = analogies.main(config)
     rows = {(row["method"], row["held_out"], row["pool"]): row for row in metrics["rows"]}
@@ -289,6 +324,7 @@ def test_benchmark_on_tiny_networks(tmp_path):
     pixel = rows["pixel arithmetic", True, "faces"]
     assert pixel["top1_mean"] == pytest.approx(0.361, abs=0.001) and pixel["mse_to_truth"] == pytest.approx(0.0691, abs=1e-4)
     assert pixel == {**rows["pixel arithmetic", False, "faces"], "held_out": True}
+    assert rows["drawn twins", True, "faces"]["top1_std"] == 0  # nothing in it is random
     assert rows["unchanged target", True, "faces"]["mse_to_truth"] == pytest.approx(0.0598, abs=1e-4)
     for pool in ("faces", "all"):
         assert all(rows[method, True, pool]["mrr_mean"] >= rows[method, True, pool]["top1_mean"] for method, _, _ in analogies.METHODS)
