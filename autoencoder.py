@@ -45,7 +45,7 @@ class Config(data.DataConfig):
     weight_decay: float = 1e-5  # L2 penalty of Adam
 
     preset: Literal["report", "best"] = "report"  # best: PCA and a convolutional residual, in about 3 minutes
-    train_on: Literal["faces", "all"] = "all"  # best preset: faces alone, or other pictures of the source among them
+    train_on: Literal["auto", "faces", "all"] = "auto"  # best preset: other pictures among the faces; auto: for unseen emoji
     steps: int = 2000  # best preset: training steps; the schedule is planned for them
     seconds: float | None = None  # best preset: plan for so many seconds of training instead of steps
 

@@ -94,7 +94,7 @@ def throughput(size: int, preset: str, batches: int) -> float:
         training.one_pass(model, (next(loader) for _ in range(batches)), autoencoder.reconstruction_loss, device, optimizer)
         return batches * 64 / (time.perf_counter() - started)
     model = training.to_device(best.ResidualAutoencoder(), device)
-    diet = best.Diet(images, images[:0], device)
+    diet = best.Diet(images, images[:0], best.RECIPES["emoji"], device)
 
     class Budget:
         seed, steps, seconds = 0, 2, None
@@ -139,7 +139,7 @@ def main(config: Config) -> dict:
     for repeat in range(config.repeats):
         plains.append(plain(config, repeat))
         reports.append(ours(config, f"report-{repeat}", *epochs))
-        firsts.append(ours(config, f"first-{repeat}", "--preset", "best", "--seconds", "1", "--train-on", "faces"))
+        firsts.append(ours(config, f"first-{repeat}", "--preset", "best", "--seconds", "1"))
     bests = [ours(config, "best-0", *steps)]
 
     print("unseen emoji")

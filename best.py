@@ -6,6 +6,7 @@ Before the first step the reconstruction is PCA's, and training can only go on f
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Callable
 
 import torch
@@ -21,15 +22,27 @@ PCA_IMAGES = 2048  # augmented images to which the PCA at the start is fitted
 
 # Chosen on validation emoji; the tried alternatives are in the README.
 BATCH_SIZE = 32
-OTHERS = 0.25  # part of a batch that is no faces
-MOVE = 0.015  # shift, in sides, and half the scale, beyond the report's augmentation
-MIXED = 0.7  # probability of MixUp or CutMix
 MUON_LEARNING_RATE = 0.015  # of the convolutions
 LINEAR_LEARNING_RATE = 2e-4  # of the PCA's matrices: they start where they should be
 BIAS_LEARNING_RATE = 1e-3
 
 REPORTS = 30  # lines of the record, as many as the report has epochs
 OVERSAMPLING, ITERATIONS = 16, 4  # of the randomized PCA; Halko et al. 2011
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is done to the training images beyond the report's augmentation."""
+
+    others: float  # part of a batch that is no faces
+    move: float  # shift, in sides, and half the scale
+    mixed: float  # probability of MixUp or CutMix
+
+
+RECIPES = {  # by split, each chosen on its own validation images
+    "emoji": Recipe(others=0.25, move=0.015, mixed=0.7),
+    "report": Recipe(others=0.0, move=0.0, mixed=0.0),  # the tested emoji are in training: nothing new is to come
+}
 
 
 class ResidualBlock(nn.Module):
@@ -139,12 +152,14 @@ class Muon(torch.optim.Optimizer):
 class Diet:
     """Where training images come from: freshly augmented faces and, with `others`, other pictures among them."""
 
-    def __init__(self, faces: torch.Tensor, others: torch.Tensor, device: torch.device):
+    def __init__(self, faces: torch.Tensor, others: torch.Tensor, recipe: Recipe, device: torch.device):
         """Both are (N, 3, 64, 64) uint8; `others` may be empty."""
-        self.faces, self.others, self.share = faces.to(device), others.to(device), OTHERS if len(others) else 0.0
+        self.faces, self.others, self.recipe = faces.to(device), others.to(device), recipe
+        self.share = (recipe.others or RECIPES["emoji"].others) if len(others) else 0.0
 
-    def batch(self, size: int, generator: torch.Generator, move: float = 0.0, mixed: float = 0.0) -> torch.Tensor:
-        """(size, 3, 64, 64) in [0, 1]. Without `move` and `mixed` it is augmented just as the report's copies."""
+    def batch(self, size: int, generator: torch.Generator, harder: bool = True) -> torch.Tensor:
+        """(size, 3, 64, 64) in [0, 1]; if not `harder`, augmented just as the report's copies."""
+        move, mixed = (self.recipe.move, self.recipe.mixed) if harder else (0.0, 0.0)
         parts = []
         for images, count in ((self.faces, size - round(size * self.share)), (self.others, round(size * self.share))):
             chosen = torch.randint(max(len(images), 1), (count,), generator=generator)
@@ -154,11 +169,11 @@ class Diet:
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """`count` images augmented as the report's copies: the material of PCA, at the start and as the baseline."""
-        return torch.cat([self.batch(256, generator) for _ in range(math.ceil(count / 256))])
+        return torch.cat([self.batch(256, generator, harder=False) for _ in range(math.ceil(count / 256))])
 
 
 def diet(splits: data.Splits, config, device: torch.device) -> Diet:
-    """The training faces of `splits` and, with `config.train_on` "all", all pictures of the source that are no faces.
+    """The training faces of `splits` and, as `config.train_on` says, the pictures of the source that are no faces.
 
     Raises LeakError if, with the emoji split, a name of the validation or test set is among them.
     """
@@ -168,7 +183,8 @@ def diet(splits: data.Splits, config, device: torch.device) -> Diet:
     kept = itself | ~torch.isin(part.emoji, part.emoji[itself])
     names = [originals.names[i] for i in part.emoji[kept]]
     others = torch.empty(0, *originals.images.shape[1:], dtype=torch.uint8)
-    if config.train_on == "all":
+    recipe = RECIPES[config.split]
+    if config.train_on == "all" or (config.train_on == "auto" and recipe.others):
         everything = data.load_originals(originals.source, keyword="", skip_bad=config.skip_bad)
         tested = {data.twin_key(originals.names[i]) for held_out in (splits.val, splits.test) for i in held_out.emoji.tolist()}
         banned = tested | {data.twin_key(data.normalise(name)) for name in config.hold_out} | set(map(data.twin_key, originals.names))
@@ -176,7 +192,7 @@ def diet(splits: data.Splits, config, device: torch.device) -> Diet:
         others, names = rest.images, names + rest.names
     if config.split == "emoji":
         refuse_leaks(names, splits)
-    return Diet(part.images[kept], others, device)
+    return Diet(part.images[kept], others, recipe, device)
 
 
 class LeakError(Exception):
@@ -223,7 +239,7 @@ def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, re
         while done < 1:
             for group, peak in peaks:
                 group["lr"] = peak * one_cycle(done)
-            images = diet.batch(BATCH_SIZE, generator, MOVE, MIXED)
+            images = diet.batch(BATCH_SIZE, generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps"):
                 reconstructions = model(images)
             loss = nn.functional.mse_loss(reconstructions.float(), images)

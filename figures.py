@@ -166,7 +166,7 @@ def analogy_sheet(cats: torch.Tensor, composites: torch.Tensor, pairs, right: Se
     Right answers have a green frame, wrong ones a red one.
     """
     count = len(cats)
-    figure = Figure(figsize=(0.8 * (count + 1), 0.8 * (count + 1)))
+    figure = Figure(figsize=(0.66 * (count + 1), 0.66 * (count + 1)))
     grid = figure.subplots(count + 1, count + 1, gridspec_kw={"wspace": 0.08, "hspace": 0.08})
     for axes in grid.flat:
         axes.axis("off")

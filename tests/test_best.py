@@ -38,7 +38,7 @@ def test_before_the_first_step_the_output_is_pcas(unseen):
 
 
 def test_training_starts_there_and_goes_down(unseen):
-    diet = best.Diet(unseen.train.images[:40], unseen.train.images[:0], CPU)
+    diet = best.Diet(unseen.train.images[:40], unseen.train.images[:0], best.RECIPES["report"], CPU)
     images = diet.sample(256, data.generator("sample", 0))
     torch.manual_seed(0)
     model = best.ResidualAutoencoder(latent=8)
