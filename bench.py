@@ -135,11 +135,12 @@ def main(config: Config) -> dict:
     epochs, steps = ("--epochs", str(config.epochs)), ("--preset", "best", "--steps", str(config.steps))
 
     print("report's order, in turns")
-    plains, reports, firsts = [], [], []
+    plains, reports, halves, firsts = [], [], [], []
     for repeat in range(config.repeats):
         plains.append(plain(config, repeat))
         reports.append(ours(config, f"report-{repeat}", *epochs))
-        firsts.append(ours(config, f"first-{repeat}", "--preset", "best", "--seconds", "1"))
+        halves.append(ours(config, f"bfloat16-{repeat}", "--precision", "bfloat16", *epochs))
+        firsts.append(ours(config, f"first-{repeat}", "--preset", "best", "--seconds", "1", "--refine-steps", "0"))
     bests = [ours(config, "best-0", *steps)]
 
     print("unseen emoji")
@@ -148,7 +149,7 @@ def main(config: Config) -> dict:
     print("what a budget buys")
     budgets = [ours(config, f"budget-{seconds}", "--split", "emoji", "--preset", "best", "--seconds", str(seconds)) for seconds in config.budgets]
     print("throughput")
-    rates = throughputs(config.repeats, 2 if config.quick else 20)
+    rates = throughputs(config.repeats, 2 if config.quick else 14)
 
     def each(runs: list[dict], name: str) -> list[float]:
         return [run[name] for run in runs]
@@ -159,6 +160,7 @@ def main(config: Config) -> dict:
         row("PCA-128, on the best preset's images", each(best_unseen, "pca_mse"), bests[0]["pca_mse"], []),
         row("plain implementation", [], plains[0]["test_mse"], plains),
         row("report preset", each(report_unseen, "test_mse"), reports[0]["test_mse"], reports, rates["report"]),
+        row("report preset, bfloat16", [], halves[0]["test_mse"], halves),
         row("best preset, encoder alone", each(best_unseen, "test_mse"), bests[0]["test_mse"], bests + best_unseen, rates["best"]),
         row("best preset, refined latents", each(best_unseen, "refined_mse"), bests[0]["refined_mse"], bests + best_unseen),
     ]
@@ -169,6 +171,7 @@ def main(config: Config) -> dict:
         "refined to PCA, per seed": refined,
         "encoder alone to PCA, per seed": alone,
         "report preset to plain, whole process": median(r["process_seconds"] / p["process_seconds"] for r, p in zip(reports, plains)),
+        "report preset in bfloat16 to plain, whole process": median(h["process_seconds"] / p["process_seconds"] for h, p in zip(halves, plains)),
         "below the report's 0.0168, to plain": median(f["process_seconds"] / p["process_seconds"] for f, p in zip(firsts, plains)),
         "test MSE of those runs": max(each(firsts, "test_mse")),
         "best preset to plain, whole process": median(each(bests + best_unseen, "process_seconds")) / whole,

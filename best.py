@@ -11,6 +11,7 @@ from typing import Callable
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
+from sklearn.decomposition import PCA
 from torch import nn
 from tqdm import tqdm
 
@@ -27,7 +28,6 @@ LINEAR_LEARNING_RATE = 2e-4  # of the PCA's matrices: they start where they shou
 BIAS_LEARNING_RATE = 1e-3
 
 REPORTS = 30  # lines of the record, as many as the report has epochs
-OVERSAMPLING, ITERATIONS = 16, 4  # of the randomized PCA; Halko et al. 2011
 
 
 @dataclass(frozen=True)
@@ -89,15 +89,12 @@ class ResidualAutoencoder(nn.Module, PyTorchModelHubMixin):
             nn.init.zeros_(last.bias)
 
     @torch.no_grad()
-    def start_at_pca(self, images: torch.Tensor) -> None:
-        """Set the linear path to the PCA of (N, 3, 64, 64) images in [0, 1]."""
-        pixels = images.flatten(1)
-        mean = pixels.mean(0)
-        _, singular, components = torch.svd_lowrank(pixels - mean, self.latent + OVERSAMPLING, niter=ITERATIONS)
-        components, deviation = components[:, : self.latent], singular[: self.latent] / len(pixels) ** 0.5
-        self.mean.copy_(mean)
-        self.project.copy_((components / deviation).T)
-        self.expand.copy_(components * deviation)
+    def start_at_pca(self, pca: PCA) -> None:
+        """Set the linear path to a fitted PCA with as many components as the latent has numbers."""
+        components, deviation = torch.from_numpy(pca.components_), torch.from_numpy(pca.explained_variance_).sqrt()[:, None]
+        self.mean.copy_(torch.from_numpy(pca.mean_))
+        self.project.copy_(components / deviation)
+        self.expand.copy_((components * deviation).T)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, 64, 64) images in [0, 1] to (N, latent)."""
@@ -257,13 +254,13 @@ def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, re
     return step
 
 
-def refined_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
+def refined_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor, steps: int) -> dict[str, torch.Tensor]:
     """The MSE with refined latents."""
-    reconstructions = model.decode(refine(model, images)).clamp(0, 1)
+    reconstructions = model.decode(refine(model, images, steps)).clamp(0, 1)
     return {"loss": nn.functional.mse_loss(reconstructions, images)}
 
 
-def refine(model: nn.Module, images: torch.Tensor, steps: int = 30, learning_rate: float = 0.05) -> torch.Tensor:
+def refine(model: nn.Module, images: torch.Tensor, steps: int, learning_rate: float = 0.05) -> torch.Tensor:
     """(N, latent): the encoder's latents, improved by Adam against the images they are to reconstruct, decoder fixed."""
     with torch.no_grad():
         latents = model.encode(images)

@@ -161,7 +161,7 @@ def report_order(originals, labels, config: Config, device, record) -> dict:
     print(data.describe(splits))
     model, history, losses = fit(splits, labels, config, device, record)
     test = training.evaluate(model, splits.test, losses, device)
-    errors = baselines.errors(splits.train.images, splits.test, config.latent)
+    errors = baselines.errors(baselines.fit_pca(splits.train.images, config.latent), splits.test)
     autoencoder.save(model, originals, device, config.out)
 
     truth, predicted = labels[splits.test.emoji], (sad_probability(model, splits.test.images, device) > 0.5).long()
@@ -247,7 +247,7 @@ def cross_validate(originals, labels, config: Config, device, record) -> dict:
             model, _, losses = fit(splits, labels, seeded, device, record, {"fold_seed": seed, "fold": fold})
             rows.append(
                 {f"test_{name}": value for name, value in training.evaluate(model, splits.test, losses, device).items()}
-                | baselines.errors(splits.train.images, splits.test, config.latent)
+                | baselines.errors(baselines.fit_pca(splits.train.images, config.latent), splits.test)
             )
             probability["network"] += per_emoji(sad_probability(model, splits.test.images, device), splits.test, count)
             regression = LogisticRegression(max_iter=1000).fit(
@@ -292,7 +292,7 @@ def compare(originals, labels, config: Config, device, record) -> dict:
         for seed in range(config.seed, config.seed + config.seeds):
             seeded = replace(config, split=order, seed=seed)
             splits = data.split(originals, seeded)
-            pca.append(baselines.errors(splits.train.images, splits.test, config.latent)["pca_mse"])
+            pca.append(baselines.errors(baselines.fit_pca(splits.train.images, config.latent), splits.test)["pca_mse"])
             pair = {}
             for weight in (config.classification_weight, 0.0):
                 run = {"split": order, "seed": seed, "classification_weight": weight}

@@ -93,17 +93,18 @@ def to_device(model: nn.Module, device: torch.device) -> nn.Module:
     return model.to(device) if device.type == "mps" else model.to(device, memory_format=torch.channels_last)
 
 
-def one_pass(model, batches, losses: Losses, device, optimizer=None, progress=None, gradients=False) -> dict[str, float]:
+def one_pass(model, batches, losses: Losses, device, optimizer=None, progress=None, gradients=False, precision="float32") -> dict[str, float]:
     """Losses over all images of `batches`, as means per image; a training pass if there is an optimizer.
 
-    `gradients` are for losses that need them themselves.
+    `gradients` are for losses that need them themselves; `precision` is that of the network's layers.
 
     Raises UserError as soon as the loss is not finite.
     """
     model.train(optimizer is not None)
     sums, count = {}, 0
     for images, emoji in batches:
-        with torch.set_grad_enabled(gradients or optimizer is not None):
+        half = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+        with torch.set_grad_enabled(gradients or optimizer is not None), half:
             values = losses(model, data.to_float(images.to(device)), emoji.to(device))
         if optimizer:
             optimizer.zero_grad()
@@ -140,7 +141,7 @@ def train(
     history = []
     with tqdm(total=config.epochs * len(batches), unit="batch", leave=False, disable=None) as progress:
         for epoch in range(1, config.epochs + 1):
-            parts = {"train": one_pass(model, batches, losses, device, optimizer, progress)}
+            parts = {"train": one_pass(model, batches, losses, device, optimizer, progress, precision=config.precision)}
             if len(splits.val):
                 parts["val"] = evaluate(model, splits.val, losses, device)
             row = {f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}

@@ -66,12 +66,12 @@ def test_evaluation_is_a_mean_per_image_whatever_the_batches(made):
 
 def test_baselines_are_fitted_on_training_images_only(made):
     splits = data.split(made([f"face {i}" for i in range(30)]), data.DataConfig(augment="none", split="emoji"))
-    values = baselines.errors(splits.train.images, splits.test, 5)
+    values = baselines.errors(baselines.fit_pca(splits.train.images, 5), splits.test)
     train, test = data.to_float(splits.train.images), data.to_float(splits.test.images)
     assert values["mean_image_mse"] == pytest.approx((test - train.mean(0)).square().mean().item(), rel=1e-4)
     # random pixels cannot be compressed: what PCA learns from training images does not carry over
     assert values["pca_mse"] > 0.8 * values["mean_image_mse"]
-    assert baselines.errors(splits.train.images, splits.train, 1000)["pca_mse"] < 1e-6
+    assert baselines.errors(baselines.fit_pca(splits.train.images, 1000), splits.train)["pca_mse"] < 1e-6
 
 
 TINY = dict(source="twemoji", keyword="cat face", copies=2, epochs=2, batch_size=8, latent=6)
