@@ -48,7 +48,7 @@ class Config(data.DataConfig):
 
     preset: Literal["report", "best"] = "report"  # best: PCA and a convolutional residual, in about 3 minutes
     train_on: Literal["auto", "faces", "all"] = "auto"  # best preset: other pictures among the faces; auto: for unseen emoji
-    steps: int = 2000  # best preset: training steps; the schedule is planned for them
+    steps: int = 1800  # best preset: training steps; the schedule is planned for them
     seconds: float | None = None  # best preset: plan for so many seconds of training instead of steps
 
     refine_steps: int = 30  # best preset: steps that improve each test image's latent for a second test error; 0: none
