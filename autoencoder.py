@@ -66,6 +66,8 @@ class Config(data.DataConfig):
         cli.at_least(1, steps=self.steps, seconds=1 if self.seconds is None else self.seconds)
         if self.dropout >= 1:
             raise UserError(f"--dropout is {self.dropout}; it must be below 1")
+        if self.preset == "best" and self.latent >= best.PCA_IMAGES:
+            raise UserError(f"--latent is {self.latent}; the best preset starts at a PCA and takes less than {best.PCA_IMAGES}")
 
 
 CHANNELS = (3, 32, 64, 128, 256)  # of the image and after each convolution, which halves the side

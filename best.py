@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import augmentation
 import data
+from cli import UserError
 
 PATCH = 4  # pixels per side of the patches that become channels: all convolutions run at 16x16 and 8x8
 PCA_IMAGES = 2048  # augmented images to which the PCA at the start is fitted
@@ -183,12 +184,12 @@ def diet(splits: data.Splits, config, device: torch.device) -> Diet:
     recipe = RECIPES[config.split]
     if config.train_on == "all" or (config.train_on == "auto" and recipe.others):
         everything = data.load_originals(originals.source, keyword="", skip_bad=config.skip_bad)
-        tested = {data.twin_key(originals.names[i]) for held_out in (splits.val, splits.test) for i in held_out.emoji.tolist()}
-        banned = tested | {data.twin_key(data.normalise(name)) for name in config.hold_out} | set(map(data.twin_key, originals.names))
-        rest = data.take(everything, [i for i, name in enumerate(everything.names) if data.twin_key(name) not in banned])
+        faces = {*map(data.twin_key, originals.names), *(data.twin_key(data.normalise(name)) for name in config.hold_out)}
+        banned = {key for name, key in zip(everything.names, everything.keys) if data.twin_key(name) in faces}
+        rest = data.take(everything, [i for i, key in enumerate(everything.keys) if key not in banned])
         others, names = rest.images, names + rest.names
     if config.split == "emoji":
-        refuse_leaks(names, splits)
+        refuse_leaks(names, torch.cat([part.images[kept], others]), splits)
     return Diet(part.images[kept], others, recipe, device)
 
 
@@ -196,12 +197,17 @@ class LeakError(Exception):
     """A held-out name reached a training set: a fault of this project, never to be caught."""
 
 
-def refuse_leaks(names: list[str], splits: data.Splits) -> None:
-    """Raise LeakError if any of the training `names`, or a skin-tone twin, is in the validation or test set."""
-    held_out = {data.twin_key(splits.originals.names[i]) for part in (splits.val, splits.test) for i in part.emoji.tolist()}
-    leaked = held_out & set(map(data.twin_key, names))
-    if leaked:
-        raise LeakError(f"held-out names in training: {', '.join(sorted(leaked))}")
+def refuse_leaks(names: list[str], images: torch.Tensor, splits: data.Splits) -> None:
+    """Raise LeakError if training has a name of the validation or test set, skin-tone twins included, or a picture of
+    it, as it is or mirrored. `images` are (N, 3, H, W) uint8, one per name.
+    """
+    tested = sorted({i for part in (splits.val, splits.test) for i in part.emoji.tolist()})
+    held_out = {data.twin_key(splits.originals.names[i]) for i in tested}
+    pictures = splits.originals.images[tested]
+    seen = {picture.numpy().tobytes() for picture in (*pictures, *pictures.flip(3))}
+    for name, image in zip(names, images):
+        if data.twin_key(name) in held_out or image.numpy().tobytes() in seen:
+            raise LeakError(f"held out, but in training: {name}")
 
 
 def one_cycle(done: float, warm_up: float = 0.1) -> float:
@@ -246,6 +252,8 @@ def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, re
                 optimizer.zero_grad()
             step += 1
             losses.append(loss.item())
+            if not math.isfinite(losses[-1]):
+                raise UserError(f"the loss became {losses[-1]} at step {step}; try another --seed")
             done = (time.monotonic() - started) / config.seconds if config.seconds else step / config.steps
             progress.update(min(done, 1) - progress.n)
             if done * REPORTS >= reports + 1:

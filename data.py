@@ -8,9 +8,9 @@ Every script takes its pictures from `load`, as uint8 tensors that stay in memor
 
 import hashlib
 import io
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Callable, Iterable, Literal
 
@@ -24,6 +24,7 @@ import cli
 import figures
 import hub
 from cli import UserError
+from names import normalise, twin_key, twin_keys
 
 SIZE = 64  # pixels per side, as in the report
 SPLIT = (0.6, 0.2)  # train and validation; the rest is the test set
@@ -40,7 +41,7 @@ class DataConfig:
     hold_out: tuple[str, ...] = ()  # names left out of all parts, so that no training ever sees them
     augment: Literal["report", "none"] = "report"  # report: flip, rotation, colour jitter; none: exact copies
     copies: int | Literal["none"] = 4  # augmented copies of each original; none: the originals alone
-    split: Literal["report", "emoji"] = "report"  # report: copy, then split images; emoji: split names, then copy
+    split: Literal["report", "emoji"] = "report"  # report: copy, then split images; emoji: split emoji, then copy
     seed: int = 0  # from which every random generator is derived
 
     def __post_init__(self):
@@ -56,6 +57,11 @@ class Originals:
     names: list[str]  # normalised descriptions; skin-tone twins share one
     images: torch.Tensor  # (N, 3, SIZE, SIZE) uint8
     skipped: int = 0  # pictures left out because they could not be decoded
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Equal for emoji that must not be on both sides of a split: twins by name, and like or mirrored pictures."""
+        return twin_keys(self.names, self.images)
 
 
 @dataclass(frozen=True)
@@ -87,8 +93,8 @@ class Splits:
         return {"originals": originals, "copies": images - originals, "images": images, **sizes, "distinct_names": names}
 
     def leaked(self) -> int:
-        """Number of test images whose emoji, or a skin-tone twin of it, is in the training set."""
-        keys = [twin_key(name) for name in self.originals.names]
+        """Number of test images whose emoji, or a twin or mirror image of it, is in the training set."""
+        keys = self.originals.keys
         seen = {keys[i] for i in self.train.emoji.tolist()}
         return sum(keys[i] in seen for i in self.test.emoji.tolist())
 
@@ -100,19 +106,6 @@ def seed_for(purpose: str, seed: int) -> int:
 
 def generator(purpose: str, seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed_for(purpose, seed))
-
-
-# ---------------------------------------------------------------- names
-
-
-def normalise(text: str | None) -> str:
-    """Lower case, hyphens and underscores to single spaces: the sources spell differently."""
-    return " ".join(re.sub(r"[-_]", " ", (text or "").lower()).split())
-
-
-def twin_key(name: str) -> str:
-    """What skin-tone twins have in common: the name without 'type 1 2', 'type 3' and so on."""
-    return re.sub(r"( emoji modifier fitzpatrick)? type[ \d]+$", "", name)
 
 
 # ---------------------------------------------------------------- pictures
@@ -301,7 +294,7 @@ def deal(keys: list[str], seed: int) -> list[set[str]]:
 
 def split(originals: Originals, config: DataConfig) -> Splits:
     """Copy and split the originals in the order that `config.split` says. Raises UserError."""
-    keys = [twin_key(name) for name in originals.names]
+    keys = originals.keys
     distinct = len(set(keys))
     if distinct < FEWEST_NAMES:
         raise UserError(f"only {distinct} distinct names match --keyword {config.keyword!r}; a split needs {FEWEST_NAMES}")
@@ -325,12 +318,14 @@ def matching(originals: Originals, keyword: str) -> Originals:
 
 
 def without(originals: Originals, names: Iterable[str]) -> Originals:
-    """The originals whose names, skin-tone twins included, are not among `names`. Raises UserError for an unknown name."""
-    keys = [twin_key(name) for name in originals.names]
-    left_out = {twin_key(normalise(name)) for name in names}
-    for name in left_out - set(keys):
-        raise UserError(f"--hold-out {name!r} is not among the {len(keys)} emoji of {originals.source}; check its spelling")
-    return take(originals, [i for i, key in enumerate(keys) if key not in left_out])
+    """The originals that are not among `names`, nor twins or mirror images of them. Raises UserError for an unknown name."""
+    held_out = {twin_key(normalise(name)) for name in names}
+    members = {name: [i for i, other in enumerate(originals.names) if twin_key(other) == name] for name in held_out}
+    for name, indices in members.items():
+        if not indices:
+            raise UserError(f"--hold-out {name!r} is not among the {len(originals.names)} emoji of {originals.source}; check its spelling")
+    left_out = {originals.keys[i] for indices in members.values() for i in indices}
+    return take(originals, [i for i, key in enumerate(originals.keys) if key not in left_out])
 
 
 def load(config: DataConfig) -> Splits:
@@ -357,7 +352,7 @@ def describe(splits: Splits) -> str:
     if splits.originals.skipped:
         lines.append(f"skipped         {splits.originals.skipped} pictures that cannot be decoded")
     leaked, test = splits.leaked(), len(splits.test)
-    lines.append(f"leaked          {leaked} of {test} test images have their emoji in the training set")
+    lines.append(f"leaked          {leaked} of {test} test images have their emoji, or its twin or mirror image, in training")
     return "\n".join(lines)
 
 

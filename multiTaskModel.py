@@ -211,7 +211,7 @@ def interval(labels: np.ndarray, correct: np.ndarray, seed: int) -> tuple[float,
 
 def folds(originals: data.Originals, labels: torch.Tensor, config: Config) -> list[data.Splits]:
     """Stratified folds over names: every emoji, with all its copies, is in the test set of exactly one."""
-    keys = [data.twin_key(name) for name in originals.names]
+    keys = originals.keys
     class_of_key = dict(zip(keys, labels.tolist()))
     distinct = sorted(class_of_key)
     divider = StratifiedKFold(FOLDS, shuffle=True, random_state=data.seed_for("folds", config.seed) % 2**32)
