@@ -179,7 +179,7 @@ def analogy_sheet(cats: torch.Tensor, composites: torch.Tensor, pairs, right: Se
         show(axes, picture)
         for spine in axes.spines.values():
             spine.set(color="#2ca02c" if correct else "#d62728", linewidth=2)
-    grid[0, 0].text(0.5, 0.5, "made from ↓\nshould be →", ha="center", va="center", fontsize=7, transform=grid[0, 0].transAxes)
+    grid[0, 0].text(0.5, 0.5, "from ↓\ninto →", ha="center", va="center", fontsize=7, transform=grid[0, 0].transAxes)
     return save(figure, path)
 
 
