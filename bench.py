@@ -1,6 +1,6 @@
 """The side-by-side: our networks against a plain implementation, PCA and the mean image, in error, time and memory.
 
-    python bench.py                # everything, about 40 minutes on 2 cores
+    python bench.py                # everything, about 35 minutes on 2 cores
     python bench.py --quick        # a minute, to see that it works; its numbers mean nothing
 
 Every run is a whole process of its own, timed from outside; where time is compared the runs take turns.
