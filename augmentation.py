@@ -97,8 +97,8 @@ def augment(images: torch.Tensor, generator: torch.Generator, move: float = 0.0)
     return images
 
 
-def mix(images: torch.Tensor, generator: torch.Generator, probability: float) -> torch.Tensor:
-    """With `probability` an image is mixed with another of the batch: half MixUp, half CutMix.
+def mix(images: torch.Tensor, generator: torch.Generator, probability: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """With `probability` an image is mixed with another of the batch: half MixUp, half CutMix. Also says which: (N,) bool.
 
     Zhang et al. 2018 and Yun et al. 2019; an autoencoder needs no labels to mix, the mixture is its own target.
     """
@@ -110,5 +110,6 @@ def mix(images: torch.Tensor, generator: torch.Generator, probability: float) ->
     box = (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None].float()
     cut = uniform(images, 0, 1, generator) < 0.5
     weight = torch.where(per_image(cut), box, per_image(uniform(images, 0, 1, generator)))
-    weight = weight * per_image(uniform(images, 0, 1, generator) < probability)
-    return torch.lerp(images, images[torch.randperm(len(images), generator=generator).to(images.device)], weight)
+    mixed = uniform(images, 0, 1, generator) < probability
+    others = images[torch.randperm(len(images), generator=generator).to(images.device)]
+    return torch.lerp(images, others, weight * per_image(mixed)), mixed

@@ -179,24 +179,32 @@ def fit_report(splits: data.Splits, config: Config, device, record) -> tuple[Con
     return model, history, baselines.fit_pca(splits.train.images, config.latent)
 
 
-def fit_best(splits: data.Splits, config: Config, device, record) -> tuple[best.ResidualAutoencoder, list[dict], PCA]:
-    """The best preset's network and training: the model, its history, and the PCA that it started from."""
+def fit_best(
+    splits: data.Splits, config: Config, device, record, make=best.ResidualAutoencoder, losses=reconstruction_loss, run: dict | None = None
+) -> tuple[best.ResidualAutoencoder, list[dict], PCA]:
+    """The best preset's network, as `make(latent)` builds it, and training: the model, its history, the PCA that it started from.
+
+    `run` is as for training.train.
+    """
     diet = best.diet(splits, config, device)
     pca = baselines.fit_pca(diet.sample(best.PCA_IMAGES, data.generator("PCA", config.seed)).cpu(), config.latent)
     torch.manual_seed(data.seed_for("weights", config.seed))
-    model = best.ResidualAutoencoder(config.latent)
+    model = make(config.latent)
     model.start_at_pca(pca)
     model = training.to_device(model, device)
     history = []
 
-    def report(step: int, loss: float) -> None:
-        validation = training.evaluate(model, splits.val, reconstruction_loss, device)["loss"]
-        model.train()
-        history.append({"step": step, "train_loss": loss, "val_loss": validation})
+    def report(step: int, means: dict[str, float]) -> None:
+        parts = {"train": means}
+        if len(splits.val):
+            parts["val"] = training.evaluate(model, splits.val, losses, device)
+            model.train()
+        history.append(training.row(parts, step=step, **(run or {})))
         record.epoch(history[-1])
-        tqdm.write(f"Step {step}, Train Loss: {loss:.4f}, Val Loss: {validation:.4f}")
+        if not run:
+            tqdm.write(f"Step {step}, {training.loss_line(parts)}")
 
-    best.fit(model, diet, config, device, report)
+    best.fit(model, diet, losses, config, device, report)
     return model, history, pca
 
 

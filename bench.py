@@ -94,15 +94,15 @@ def throughput(size: int, preset: str, batches: int) -> float:
         training.one_pass(model, (next(loader) for _ in range(batches)), autoencoder.reconstruction_loss, device, optimizer)
         return batches * 64 / (time.perf_counter() - started)
     model = training.to_device(best.ResidualAutoencoder(), device)
-    diet = best.Diet(images, images[:0], best.RECIPES["emoji"], device)
+    diet = best.Diet(part, images[:0], best.RECIPES["emoji"], device)
 
     class Budget:
         seed, steps, seconds = 0, 2, None
 
-    best.fit(model, diet, Budget, device, lambda step, loss: None)
+    best.fit(model, diet, autoencoder.reconstruction_loss, Budget, device, lambda step, means: None)
     Budget.steps = 2 * batches
     started = time.perf_counter()
-    best.fit(model, diet, Budget, device, lambda step, loss: None)
+    best.fit(model, diet, autoencoder.reconstruction_loss, Budget, device, lambda step, means: None)
     return 2 * batches * best.BATCH_SIZE / (time.perf_counter() - started)
 
 

@@ -7,6 +7,7 @@ Before the first step the reconstruction is PCA's, and training can only go on f
 import math
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Callable
 
 import torch
@@ -18,6 +19,7 @@ from tqdm import tqdm
 import augmentation
 import data
 from cli import UserError
+from training import Losses
 
 PATCH = 4  # pixels per side of the patches that become channels: all convolutions run at 16x16 and 8x8
 PCA_IMAGES = 2048  # augmented images to which the PCA at the start is fitted
@@ -107,8 +109,11 @@ class ResidualAutoencoder(nn.Module, PyTorchModelHubMixin):
         return linear + self.out(self.up(latents) + self.look(linear - 0.5))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, 64, 64) images to their reconstructions; clipped to [0, 1] in evaluation, where no gradient needs them."""
-        reconstructions = self.decode(self.encode(images))
+        """(N, 3, 64, 64) images to their reconstructions."""
+        return self.finished(self.decode(self.encode(images)))
+
+    def finished(self, reconstructions: torch.Tensor) -> torch.Tensor:
+        """Clipped to [0, 1] in evaluation, where no gradient needs what overshoots."""
         return reconstructions if self.training else reconstructions.clamp(0, 1)
 
 
@@ -150,24 +155,34 @@ class Muon(torch.optim.Optimizer):
 class Diet:
     """Where training images come from: freshly augmented faces and, with `others`, other pictures among them."""
 
-    def __init__(self, faces: torch.Tensor, others: torch.Tensor, recipe: Recipe, device: torch.device):
-        """Both are (N, 3, 64, 64) uint8; `others` may be empty."""
-        self.faces, self.others, self.recipe = faces.to(device), others.to(device), recipe
+    def __init__(self, faces: data.Part, others: torch.Tensor, recipe: Recipe, device: torch.device):
+        """`others` is (N, 3, 64, 64) uint8 and may be empty."""
+        self.faces, self.emoji, self.others, self.recipe = faces.images.to(device), faces.emoji, others.to(device), recipe
         self.share = (recipe.others or RECIPES["emoji"].others) if len(others) else 0.0
 
-    def batch(self, size: int, generator: torch.Generator, harder: bool = True) -> torch.Tensor:
-        """(size, 3, 64, 64) in [0, 1]; if not `harder`, augmented just as the report's copies."""
+    def batch(self, size: int, generator: torch.Generator, harder: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """(size, 3, 64, 64) images in [0, 1] and, for each, the original it was made from: -1 for other pictures and mixtures.
+
+        If not `harder`, they are augmented just as the report's copies.
+        """
         move, mixed = (self.recipe.move, self.recipe.mixed) if harder else (0.0, 0.0)
-        parts = []
-        for images, count in ((self.faces, size - round(size * self.share)), (self.others, round(size * self.share))):
-            chosen = torch.randint(max(len(images), 1), (count,), generator=generator)
-            parts.append(images[chosen.to(images.device)])
-        images = augmentation.mix(data.to_float(torch.cat(parts)), generator, mixed)
-        return augmentation.augment(images, generator, move)
+        others = round(size * self.share)
+        faces = torch.randint(len(self.faces), (size - others,), generator=generator)
+        rest = torch.randint(max(len(self.others), 1), (others,), generator=generator)
+        images = torch.cat([self.faces[faces.to(self.faces.device)], self.others[rest.to(self.others.device)]])
+        images, of_two = augmentation.mix(data.to_float(images), generator, mixed)
+        emoji = torch.cat([self.emoji[faces], torch.full_like(rest, -1)]).to(of_two.device).masked_fill(of_two, -1)
+        return augmentation.augment(images, generator, move), emoji
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """`count` images augmented as the report's copies: the material of PCA, at the start and as the baseline."""
-        return torch.cat([self.batch(256, generator, harder=False) for _ in range(math.ceil(count / 256))])
+        return torch.cat([self.batch(256, generator, harder=False)[0] for _ in range(math.ceil(count / 256))])
+
+
+@lru_cache(maxsize=1)
+def all_pictures(source: str, skip_bad: bool) -> data.Originals:
+    """Every picture of `source`, kept in memory: the folds of Part 2 ask for them again and again."""
+    return data.load_originals(source, keyword="", skip_bad=skip_bad)
 
 
 def diet(splits: data.Splits, config, device: torch.device) -> Diet:
@@ -183,14 +198,14 @@ def diet(splits: data.Splits, config, device: torch.device) -> Diet:
     others = torch.empty(0, *originals.images.shape[1:], dtype=torch.uint8)
     recipe = RECIPES[config.split]
     if config.train_on == "all" or (config.train_on == "auto" and recipe.others):
-        everything = data.load_originals(originals.source, keyword="", skip_bad=config.skip_bad)
+        everything = all_pictures(originals.source, config.skip_bad)
         faces = {*map(data.twin_key, originals.names), *(data.twin_key(data.normalise(name)) for name in config.hold_out)}
         banned = {key for name, key in zip(everything.names, everything.keys) if data.twin_key(name) in faces}
         rest = data.take(everything, [i for i, key in enumerate(everything.keys) if key not in banned])
         others, names = rest.images, names + rest.names
     if config.split == "emoji":
         refuse_leaks(names, torch.cat([part.images[kept], others]), splits)
-    return Diet(part.images[kept], others, recipe, device)
+    return Diet(data.Part(part.images[kept], part.emoji[kept]), others, recipe, device)
 
 
 class LeakError(Exception):
@@ -217,10 +232,10 @@ def one_cycle(done: float, warm_up: float = 0.1) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
 
 
-def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, report: Callable[[int, float], None]) -> int:
+def fit(model: ResidualAutoencoder, diet: Diet, losses: Losses, config, device, report: Callable[[int, dict[str, float]], None]) -> int:
     """Train for `config.steps` steps, or, if given, for `config.seconds`; returns the steps.
 
-    `report(step, loss)` is called REPORTS times along the way, with the mean loss since the last call.
+    `report(step, losses)` is called REPORTS times along the way, with the mean losses since the last call.
     """
     generator = data.generator("diet", config.seed)
     linear = [model.mean, model.project, model.expand]
@@ -234,31 +249,31 @@ def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, re
             ],
             betas=(0.9, 0.99),
             weight_decay=0.0,
+            fused=device.type != "mps",
         ),
     ]
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
-    step, reports, losses, done, started = 0, 0, [], 0.0, time.monotonic()
+    step, reports, rows, done, started = 0, 0, [], 0.0, time.monotonic()
     with tqdm(total=1.0, leave=False, disable=None, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}") as progress:
         while done < 1:
             for group, peak in peaks:
                 group["lr"] = peak * one_cycle(done)
-            images = diet.batch(BATCH_SIZE, generator)
+            images, emoji = diet.batch(BATCH_SIZE, generator)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "mps"):
-                reconstructions = model(images)
-            loss = nn.functional.mse_loss(reconstructions.float(), images)
-            loss.backward()
+                values = losses(model, images, emoji)
+            values["loss"].backward()
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad()
             step += 1
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise UserError(f"the loss became {losses[-1]} at step {step}; try another --seed")
+            rows.append({name: value.item() for name, value in values.items()})
+            if not math.isfinite(rows[-1]["loss"]):
+                raise UserError(f"the loss became {rows[-1]['loss']} at step {step}; try another --seed")
             done = (time.monotonic() - started) / config.seconds if config.seconds else step / config.steps
             progress.update(min(done, 1) - progress.n)
             if done * REPORTS >= reports + 1:
-                report(step, sum(losses) / len(losses))
-                reports, losses = int(done * REPORTS), []
+                report(step, {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]})
+                reports, rows = int(done * REPORTS), []
     return step
 
 

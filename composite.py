@@ -55,7 +55,7 @@ class Config:
             raise UserError(f"--strength is {self.strength}; it must be a finite number")
 
 
-def trained(folder: Path, source: str, latent: int) -> tuple[autoencoder.ConvAutoencoder, data.DataConfig]:
+def trained(folder: Path, source: str, latent: int) -> tuple[autoencoder.Autoencoder, data.DataConfig]:
     """The network in `folder` and the data it was trained on; trains Part 1 if the folder is not there.
 
     Raises UserError if it was trained on another source, or has another latent, than asked for.
@@ -75,6 +75,11 @@ def trained(folder: Path, source: str, latent: int) -> tuple[autoencoder.ConvAut
     if model.latent != latent:
         raise UserError(f"the network in {folder} has a latent of {model.latent}, not {latent}; give --latent {model.latent}")
     return model, config
+
+
+def network_space(model: autoencoder.Autoencoder, images: torch.Tensor, device: torch.device) -> arithmetic.Space:
+    """The latents of a trained network, one per image."""
+    return arithmetic.Space(autoencoder.encode_all(model, images, device), lambda latents: autoencoder.decode_all(model, latents, device))
 
 
 def known_truth(everything: data.Originals, config: Config, target: int, featured: int) -> int | None:
@@ -110,9 +115,7 @@ def main(config: Config) -> dict:
     used = sorted({*sources, *(i for pair in known for i in pair)})
     place = {original: row for row, original in enumerate(used)}
     images = everything.images[used]
-    network = arithmetic.Space(
-        autoencoder.encode_all(model.to(device), images, device), lambda latents: autoencoder.decode_all(model, latents, device)
-    )
+    network = network_space(model.to(device), images, device)
     spaces = {
         "composite": network,
         "pixel_arithmetic": arithmetic.pixel_space(images),

@@ -3,6 +3,7 @@
     python multiTaskModel.py                    # the report's order: copy, then split
     python multiTaskModel.py --split emoji      # five folds over emoji: each is tested by a network that never saw it
     python multiTaskModel.py --split emoji --swap-halves    # what it takes to be right on them
+    python multiTaskModel.py --preset best      # the network that beats PCA, with the same classifier
     python multiTaskModel.py --compare          # question 2e: with and without the classification loss, paired
 
 Writes runs/multitask/ and plots/multitask_*.png.
@@ -22,6 +23,7 @@ from torch import nn
 
 import autoencoder
 import baselines
+import best
 import cli
 import data
 import figures
@@ -93,7 +95,7 @@ def require_members(originals: data.Originals, labels: torch.Tensor, fewest: int
 
 
 class MultiTaskAutoencoder(ConvAutoencoder):
-    """The autoencoder of Part 1 with a linear classifier on the latent."""
+    """The report's autoencoder with a linear classifier on the latent."""
 
     def __init__(self, latent: int = 128, dropout: float = 0.0, initialization: str = "he"):
         super().__init__(latent, dropout, initialization)
@@ -103,6 +105,19 @@ class MultiTaskAutoencoder(ConvAutoencoder):
         """(N, 3, 64, 64) images to their reconstructions and (N, 2) logits."""
         latents = self.dropout(self.encode(images))
         return self.decode(latents), self.classifier(latents)
+
+
+class MultiTaskResidualAutoencoder(best.ResidualAutoencoder):
+    """The best preset's autoencoder with the same classifier."""
+
+    def __init__(self, latent: int = 128):
+        super().__init__(latent)
+        self.classifier = nn.Linear(latent, len(CLASSES))
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, 3, 64, 64) images to their reconstructions and (N, 2) logits."""
+        latents = self.encode(images)
+        return self.finished(self.decode(latents)), self.classifier(latents)
 
 
 def swap_upper_halves(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -117,36 +132,45 @@ def swap_upper_halves(images: torch.Tensor, generator: torch.Generator) -> torch
     return torch.cat([upper, images[:, :, MOUTH_ROW:]], 2)
 
 
+MultiTask = MultiTaskAutoencoder | MultiTaskResidualAutoencoder
+
+
 class MultiTaskLoss:
     """MSE, cross-entropy and accuracy, and the loss MSE + weight x cross-entropy. `labels` is one per original.
 
-    With a generator, training images exchange their upper halves.
+    Images of no emoji (-1), which only the best preset has, count in the MSE alone. With a generator, training images of
+    an emoji exchange their upper halves.
     """
 
     def __init__(self, labels: torch.Tensor, weight: float, swap: torch.Generator | None = None):
         self.labels, self.weight, self.swap = labels, weight, swap
 
     def __call__(self, model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
+        labelled = emoji >= 0
+        labels = self.labels.to(emoji.device)[emoji[labelled]]
         if self.swap and model.training:
-            images = swap_upper_halves(images, self.swap)
-        labels = self.labels.to(emoji.device)[emoji]
+            images = images.index_put((labelled,), swap_upper_halves(images[labelled], self.swap))
         reconstructions, logits = model(images)
         mse = nn.functional.mse_loss(reconstructions, images)
-        cross_entropy = nn.functional.cross_entropy(logits, labels)
-        accuracy = (logits.argmax(1) == labels).float().mean()
+        count = max(len(labels), 1)  # a batch of mixtures alone has no label at all
+        cross_entropy = nn.functional.cross_entropy(logits[labelled], labels, reduction="sum") / count
+        accuracy = (logits[labelled].argmax(1) == labels).float().sum() / count
         return {"loss": mse + self.weight * cross_entropy, "mse": mse, "cross_entropy": cross_entropy, "accuracy": accuracy}
 
 
 @torch.no_grad()
-def sad_probability(model: MultiTaskAutoencoder, images: torch.Tensor, device: torch.device) -> torch.Tensor:
+def sad_probability(model: MultiTask, images: torch.Tensor, device: torch.device) -> torch.Tensor:
     """(N,) probabilities of sad, from (N, 3, 64, 64) uint8 images."""
     return model.classifier.cpu()(autoencoder.encode_all(model, images, device)).softmax(1)[:, 1]
 
 
-def fit(splits, labels, config: Config, device, record, run: dict | None = None) -> tuple[MultiTaskAutoencoder, list[dict], MultiTaskLoss]:
+def fit(splits, labels, config: Config, device, record, run: dict | None = None) -> tuple[MultiTask, list[dict], MultiTaskLoss]:
     """A trained network, its history and its losses."""
     swap = data.generator("swap", config.seed) if config.swap_halves else None
     losses = MultiTaskLoss(labels, config.classification_weight, swap)
+    if config.preset == "best":
+        model, history, _ = autoencoder.fit_best(splits, config, device, record, MultiTaskResidualAutoencoder, losses, run)
+        return model, history, losses
     torch.manual_seed(data.seed_for("weights", config.seed))
     model = training.to_device(MultiTaskAutoencoder(config.latent, config.dropout, config.initialization), device)
     return model, training.train(model, splits, losses, config, device, record, run), losses
@@ -179,9 +203,10 @@ def report_order(originals, labels, config: Config, device, record) -> dict:
     titles = [f"true {list(CLASSES)[truth[i]]}, predicted {list(CLASSES)[predicted[i]]}" for i in chosen]
     lines = {f"PCA, {config.latent} components": errors["pca_mse"], "mean image": errors["mean_image_mse"]}
     points = PCA(2, svd_solver="full").fit_transform(autoencoder.encode_all(model, originals.images, device).numpy())
-    figures.learning_curves(history, config.plots / "multitask_curves.png", lines, "mse")
-    figures.reconstructions(images, outputs, titles, config.plots / "multitask_reconstructions.png")
-    figures.latent_map(torch.from_numpy(points), originals.images, labels.tolist(), list(CLASSES), config.plots / "multitask_latents.png")
+    prefix = config.plots / ("multitask" if config.preset == "report" else f"multitask_{config.preset}")
+    figures.learning_curves(history, Path(f"{prefix}_curves.png"), lines, "mse")
+    figures.reconstructions(images, outputs, titles, Path(f"{prefix}_reconstructions.png"))
+    figures.latent_map(torch.from_numpy(points), originals.images, labels.tolist(), list(CLASSES), Path(f"{prefix}_latents.png"))
     return {
         **splits.counts(),
         "leaked": splits.leaked(),
@@ -333,7 +358,7 @@ def main(config: Config) -> dict:
 
     run = compare if config.compare else cross_validate if config.split == "emoji" else report_order
     metrics = run(originals, labels, config, device, record)
-    about = {name: getattr(config, name) for name in ("split", "augment", "epochs", "seed", "classification_weight", "swap_halves")}
+    about = {name: getattr(config, name) for name in ("preset", "split", "augment", "epochs", "seed", "classification_weight", "swap_halves")}
     return record.finish({"source": originals.source, **about, **metrics})
 
 

@@ -7,6 +7,7 @@ from typing import Sequence
 import numpy as np
 import torch
 from scipy.sparse.csgraph import connected_components
+from torch import nn
 
 from cli import UserError
 
@@ -32,13 +33,14 @@ def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
     keys = [twin_key(name) for name in names]
     codes = torch.from_numpy(np.unique(keys, return_inverse=True)[1])
     same = codes[:, None] == codes
-    pixels = images.flatten(1).float() / 255
-    squares = pixels.square().sum(1)
-    for start in range(0, len(images), 512):
-        for part in (images[start : start + 512], images[start : start + 512].flip(3)):
-            rows = part.flatten(1).float() / 255
-            distances = rows.square().sum(1, True) - 2 * rows @ pixels.T + squares
-            same[start : start + 512] |= distances < ALIKE * pixels.shape[1]
+    for view in (images, images.flip(3)):
+        # Averaging brings pictures closer, if anything: who is far apart as a thumbnail need not be compared in full.
+        thumbnails = [nn.functional.avg_pool2d(pictures.float() / 255, 4).flatten(1) for pictures in (view, images)]
+        near = torch.cdist(*thumbnails).square() < ALIKE * thumbnails[0].shape[1]
+        for pair in near.triu(1).nonzero().split(1024):
+            one, other = pair.unbind(1)
+            distances = (view[one].float() - images[other].float()).square().mean((1, 2, 3)) / 255**2
+            same[one, other] |= distances < ALIKE
     groups = connected_components(same.numpy(), directed=False)[1]
     first = {group: key for group, key in sorted(zip(groups, keys), reverse=True)}
     return [first[group] for group in groups]

@@ -157,20 +157,24 @@ def train(
             parts = {"train": one_pass(model, batches, losses, device, optimizer, progress, precision=config.precision)}
             if len(splits.val):
                 parts["val"] = evaluate(model, splits.val, losses, device)
-            row = {f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}
-            history.append({**(run or {}), "epoch": epoch, **row})
+            history.append(row(parts, **(run or {}), epoch=epoch))
             record.epoch(history[-1])
             if not run:
-                progress.write(epoch_line(epoch, config.epochs, parts))
+                progress.write(f"Epoch [{epoch}/{config.epochs}], {loss_line(parts)}")
     return history
 
 
-def epoch_line(epoch: int, epochs: int, parts: dict[str, dict]) -> str:
-    """The report's line: Epoch [1/30], Train Loss: ..., Val Loss: ..., and accuracies where there are any."""
+def row(parts: dict[str, dict[str, float]], **about) -> dict:
+    """A line of the record: what it is about, then `train_loss`, `val_loss` and so on."""
+    return {**about, **{f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}}
+
+
+def loss_line(parts: dict[str, dict[str, float]]) -> str:
+    """As the report prints it: Train Loss: ..., Val Loss: ..., and accuracies where there are any."""
     fields = [
         f"{part.title()} {name.title()}: {values[name]:.4f}"
         for name in ("loss", "accuracy")
         for part, values in parts.items()
         if name in values
     ]
-    return f"Epoch [{epoch}/{epochs}], " + ", ".join(fields)
+    return ", ".join(fields)

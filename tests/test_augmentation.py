@@ -61,8 +61,11 @@ def test_augmentation_stays_in_range_and_follows_its_generator(images):
 
 
 def test_mixing_takes_every_pixel_from_between_two_images(images):
-    mixed = augmentation.mix(images, data.generator("mix", 0), 1.0)
-    assert mixed.min() >= 0 and mixed.max() <= 1 and not torch.equal(mixed, images)
-    assert torch.equal(augmentation.mix(images, data.generator("mix", 0), 0.0), images)
+    mixed, which = augmentation.mix(images, data.generator("mix", 0), 1.0)
+    assert mixed.min() >= 0 and mixed.max() <= 1 and not torch.equal(mixed, images) and which.all()
+    mixed, which = augmentation.mix(images, data.generator("mix", 0), 0.0)
+    assert torch.equal(mixed, images) and not which.any()
+    mixed, which = augmentation.mix(images, data.generator("mix", 0), 0.5)
+    assert which.any() and torch.equal(mixed[~which], images[~which])
     alike = images[:1].repeat(4, 1, 1, 1)
-    assert torch.allclose(augmentation.mix(alike, data.generator("mix", 0), 1.0), alike, atol=1e-6)
+    assert torch.allclose(augmentation.mix(alike, data.generator("mix", 0), 1.0)[0], alike, atol=1e-6)

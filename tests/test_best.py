@@ -38,7 +38,8 @@ def test_before_the_first_step_the_output_is_pcas(unseen):
 
 
 def test_training_starts_there_and_goes_down(unseen):
-    diet = best.Diet(unseen.train.images[:40], unseen.train.images[:0], best.RECIPES["report"], CPU)
+    faces = data.Part(*unseen.train[:40])
+    diet = best.Diet(faces, unseen.train.images[:0], best.RECIPES["report"], CPU)
     images = diet.sample(256, data.generator("sample", 0))
     torch.manual_seed(0)
     model = best.ResidualAutoencoder(latent=8)
@@ -49,7 +50,7 @@ def test_training_starts_there_and_goes_down(unseen):
         seed, steps, seconds = 0, 120, None
 
     reports = []
-    best.fit(model, diet, Config, CPU, lambda step, loss: reports.append(loss))
+    best.fit(model, diet, reconstruction_loss, Config, CPU, lambda step, means: reports.append(means["loss"]))
     assert len(reports) == 30
     assert reconstruction_loss(model, images, None)["loss"].item() < before
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 import analogies
 import arithmetic
 import autoencoder
+import best
 import composite
 import data
 import names
@@ -255,13 +256,14 @@ def test_bad_input(command, network, tmp_path, damage, arguments, message):
     assert not (tmp_path / "sprung").exists() and not list(tmp_path.glob("runs/composite/*.json"))
 
 
-def test_held_out_names_never_reach_training(tmp_path, faces):
-    config = analogies.Config(source="twemoji", epochs=1, latent=4, out=tmp_path)
+def test_held_out_names_never_reach_training(tmp_path, faces, monkeypatch):
+    monkeypatch.setattr(best, "PCA_IMAGES", 256)
+    config = analogies.Config(source="twemoji", epochs=1, steps=1, latent=4, out=tmp_path)
     assert sorted(k for group in analogies.folds() for k in group) == list(range(9))
     held_out = [list(arithmetic.TWINS)[k] for k in analogies.folds()[0]]
     spaces = analogies.trained_spaces(config, faces, 0, held_out, torch.device("cpu"))
-    assert set(spaces) == {"report", "PCA", "pixels"}
-    folder = next((tmp_path / "networks").iterdir())
+    assert set(spaces) == {"report", "best", "PCA", "pixels"}
+    folder = next((tmp_path / "networks").glob("report-*"))
     run = json.loads((folder / "run.json").read_text())
     assert set(run["config"]["hold_out"]) == set(held_out)
     splits = data.load(data.DataConfig(source="twemoji", hold_out=tuple(held_out)))
@@ -316,7 +318,8 @@ def test_drawn_twins_beat_pixel_arithmetic_on_held_out_cats(faces):
 def test_benchmark_on_tiny_networks(tmp_path, monkeypatch):
     main = autoencoder.main
     monkeypatch.setattr(autoencoder, "main", lambda config: main(replace(config, copies="none")))  # a quarter of the time
-    config = analogies.Config(source="twemoji", seeds=2, epochs=1, latent=4, out=tmp_path, plots=tmp_path)
+    monkeypatch.setattr(best, "PCA_IMAGES", 256)
+    config = analogies.Config(source="twemoji", seeds=2, epochs=1, steps=1, latent=4, out=tmp_path, plots=tmp_path)
     metrics = analogies.main(config)
     rows = {(row["method"], row["held_out"], row["pool"]): row for row in metrics["rows"]}
     assert len(rows) == len(metrics["rows"]) == 4 * len(analogies.METHODS)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import autoencoder
+import best
 import data
 import multiTaskModel as part2
 import training
@@ -120,6 +121,23 @@ def test_halves_are_swapped_in_training_only(faces_of_a_class):
     assert plain(model.eval(), images, emoji)["loss"] == swapping(model, images, emoji)["loss"]
 
 
+def test_an_image_of_no_emoji_counts_in_the_mse_alone(faces_of_a_class):
+    originals, labels = faces_of_a_class
+    model, loss = part2.MultiTaskAutoencoder(latent=4).eval(), part2.MultiTaskLoss(labels, 0.5)
+    images = data.to_float(originals.images)
+    emoji = torch.arange(23).masked_fill(torch.arange(23) % 2 == 1, -1)
+    some, of_these = loss(model, images, emoji), loss(model, images[::2], emoji[::2])
+    assert some["mse"].item() == pytest.approx(loss(model, images, torch.arange(23))["mse"].item())
+    for name in ("cross_entropy", "accuracy"):
+        assert some[name].item() == pytest.approx(of_these[name].item())
+    assert loss(model, images, torch.full((23,), -1))["cross_entropy"] == 0
+    swapping = part2.MultiTaskLoss(labels, 0.5, data.generator("swap", 0))
+    seen = []
+    model.train().register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    swapping(model, images, emoji)
+    assert torch.equal(seen[0][1::2], images[1::2]) and not torch.equal(seen[0], images)
+
+
 TINY = dict(source="twemoji", copies=1, epochs=1, batch_size=16, latent=4)
 
 
@@ -143,6 +161,17 @@ def test_main_on_unseen_emoji(tmp_path):
     assert 0 <= metrics["logistic_regression_balanced_accuracy"] <= 1
     assert len(metrics["balanced_accuracy_per_fold_seed"]) == 2
     assert metrics["balanced_accuracy"] == pytest.approx(np.mean(metrics["balanced_accuracy_per_fold_seed"]))
+
+
+@pytest.mark.parametrize("split", ["report", "emoji"])
+def test_main_with_the_best_preset(tmp_path, monkeypatch, split):
+    monkeypatch.setattr(best, "PCA_IMAGES", 256)
+    metrics = part2.main(part2.Config(**TINY, preset="best", split=split, steps=2, out=tmp_path, plots=tmp_path))
+    assert metrics["preset"] == "best" and metrics["test_mse"] < metrics["mean_image_mse"]  # it starts at PCA
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {"step", "train_mse", "train_cross_entropy", "train_accuracy"} <= set(rows[0])
+    assert ("fold" in rows[0]) == (split == "emoji") and ("val_mse" in rows[0]) == (split == "report")
+    assert (tmp_path / "multitask_best_curves.png").exists() == (split == "report")
 
 
 def test_main_compares_on_the_same_images(tmp_path):
