@@ -36,6 +36,7 @@ CLASSES = {  # as in the report: an emoji belongs to the class of which its desc
     "sad": ("sad face", "crying face", "frowning face"),
 }
 FOLDS = 5
+UNLABELLED = -100  # the label that cross-entropy leaves out
 MOUTH_ROW = 36  # of 64: below the eyes and above the mouth of every face
 
 
@@ -146,15 +147,15 @@ class MultiTaskLoss:
         self.labels, self.weight, self.swap = labels, weight, swap
 
     def __call__(self, model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
-        labelled = emoji >= 0
-        labels = self.labels.to(emoji.device)[emoji[labelled]]
+        labels = self.labels.to(emoji.device)[emoji].masked_fill(emoji < 0, UNLABELLED)
+        labelled = labels != UNLABELLED
         if self.swap and model.training:
             images = images.index_put((labelled,), swap_upper_halves(images[labelled], self.swap))
         reconstructions, logits = model(images)
         mse = nn.functional.mse_loss(reconstructions, images)
-        count = max(len(labels), 1)  # a batch of mixtures alone has no label at all
-        cross_entropy = nn.functional.cross_entropy(logits[labelled], labels, reduction="sum") / count
-        accuracy = (logits[labelled].argmax(1) == labels).float().sum() / count
+        count = labelled.sum().clamp(min=1)  # a batch of mixtures alone has no label at all
+        cross_entropy = nn.functional.cross_entropy(logits, labels, reduction="sum") / count
+        accuracy = (logits.argmax(1) == labels).float().sum() / count
         return {"loss": mse + self.weight * cross_entropy, "mse": mse, "cross_entropy": cross_entropy, "accuracy": accuracy}
 
 
