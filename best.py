@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 import augmentation
 import data
+from checkpoint import Checkpoint
 from cli import UserError
 
 PATCH = 4  # pixels per side of the patches that become channels: all convolutions run at 16x16 and 8x8
@@ -217,8 +218,10 @@ def one_cycle(done: float, warm_up: float = 0.1) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
 
 
-def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, report: Callable[[int, float], None]) -> int:
-    """Train for `config.steps` steps, or, if given, for `config.seconds`; returns the steps.
+def fit(
+    model: ResidualAutoencoder, diet: Diet, config, device: torch.device, report: Callable[[int, float], None], checkpoint: Checkpoint | None = None
+) -> int:
+    """Train for `config.steps` steps, or, if given, for `config.seconds`, or go on with it; returns the steps.
 
     `report(step, loss)` is called REPORTS times along the way, with the mean loss since the last call.
     """
@@ -236,9 +239,14 @@ def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, re
             weight_decay=0.0,
         ),
     ]
+    at = {"step": 0, "reports": 0, "losses": [], "done": 0.0, "seconds": 0.0}
+    if checkpoint:
+        at |= checkpoint.restore(model, optimizers, [generator])
+    step, reports, losses, done, spent = at.values()
+    started = time.monotonic() - spent
+    # after restore, which replaces the groups
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
-    step, reports, losses, done, started = 0, 0, [], 0.0, time.monotonic()
-    with tqdm(total=1.0, leave=False, disable=None, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}") as progress:
+    with tqdm(total=1.0, initial=done, leave=False, disable=None, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}") as progress:
         while done < 1:
             for group, peak in peaks:
                 group["lr"] = peak * one_cycle(done)
@@ -259,6 +267,9 @@ def fit(model: ResidualAutoencoder, diet: Diet, config, device: torch.device, re
             if done * REPORTS >= reports + 1:
                 report(step, sum(losses) / len(losses))
                 reports, losses = int(done * REPORTS), []
+            if checkpoint:
+                at = {"step": step, "reports": reports, "losses": losses, "done": done, "seconds": time.monotonic() - started}
+                checkpoint.save(at, finished=done >= 1)
     return step
 
 
