@@ -17,7 +17,7 @@ import files
 from cli import UserError
 from records import Record
 
-SECONDS = 5  # at least, between two saves
+SHARE = 0.01  # of the time, at most, that is spent on saving
 
 
 def layer_generator(device: torch.device) -> torch.Generator:
@@ -39,7 +39,7 @@ class Checkpoint:
         """`run` tells the training apart where a script makes many; its rows are not shown then."""
         self.record, self.history, self.show = record, [], show if not run else lambda row: None
         self.path, self.about = record.checkpoint_path(run), record.about(run)
-        self.due = time.monotonic() + SECONDS
+        self.due = 0.0
 
     def add(self, row: dict) -> None:
         """Record and show a row."""
@@ -56,7 +56,7 @@ class Checkpoint:
             return {}
         try:
             with safe_open(self.path, "pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
                 training = json.loads((file.metadata() or {}).get("training", "{}"))
             if training.get("checksum") != checksum(tensors):
                 raise ValueError("its content is not what was written")
@@ -69,7 +69,7 @@ class Checkpoint:
                 for i, generator in enumerate(generators):
                     generator.set_state(tensors[f"generator.{i}"])
         except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise UserError(f"{self.path} cannot be used ({str(error).splitlines()[0]}); --overwrite starts the run again") from None
+            raise UserError(f"{self.path} cannot be used ({str(error).splitlines()[0]}); delete it to start that training again") from None
         self.history += training["history"]
         self.record.restored(self.history, training["seconds"])
         for row in self.history:
@@ -77,8 +77,9 @@ class Checkpoint:
         return training["progress"]
 
     def save(self, progress: dict, finished: bool) -> None:
-        """Save, if the last time is SECONDS ago; a finished training always, and of it only what evaluation needs."""
-        if not finished and time.monotonic() < self.due:
+        """Save, unless saving took too much time lately; a finished training always, and of it only what evaluation needs."""
+        started = time.monotonic()
+        if not finished and started < self.due:
             return
         model, optimizers, generators = self.parts
         state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -94,7 +95,7 @@ class Checkpoint:
         }  # fmt: skip
         with files.written_whole(self.path) as path:
             path.write_bytes(save(tensors, {"training": json.dumps(training)}))
-        self.due = time.monotonic() + SECONDS
+        self.due = started + (time.monotonic() - started) / SHARE
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, torch.Tensor]) -> None:
