@@ -22,6 +22,7 @@ import cli
 import composite
 import data
 import figures
+import records
 import training
 import twins
 from arithmetic import TWINS, Space
@@ -57,6 +58,7 @@ class Config:
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
     out: Path = Path("runs/analogies")  # folder of the record and of the trained networks
     plots: Path = Path("plots")  # folder of the figures
+    overwrite: bool = False  # replace the record in --out, whatever it is of; trained networks stay
 
     def __post_init__(self):
         cli.at_least(1, latent=self.latent, epochs=self.epochs, steps=self.steps)
@@ -112,9 +114,10 @@ def trained_spaces(config: Config, faces: data.Originals, seed: int, hold_out: l
     spaces = {"pixels": arithmetic.pixel_space(faces.images)}
     for preset in ("report", "best"):
         name = f"{preset}-seed{seed}" + "".join(f"-without-{name.replace(' ', '_')}" for name in hold_out[:1])
+        folder = config.out / "networks" / name
         part1 = autoencoder.Config(
             source=faces.source, preset=preset, seed=seed, hold_out=tuple(hold_out), epochs=config.epochs, steps=config.steps,
-            refine_steps=0, latent=config.latent, device=config.device, out=config.out / "networks" / name, plots=config.out / "networks" / name,
+            refine_steps=0, latent=config.latent, device=config.device, out=folder, plots=folder, resume=records.unfinished(folder),
         )  # fmt: skip
         if not (part1.out / "metrics.json").exists():
             print(f"training {part1.out}")
@@ -163,15 +166,9 @@ def score(pictures: torch.Tensor, pool: data.Originals, analogies: Analogies) ->
     return arithmetic.ranks(errors, answers, analogies.sources()), errors[range(len(answers)), answers].mean().item()
 
 
-def main(config: Config) -> dict:
-    """Run the benchmark, print and record its table and draw the sheets. Returns the metrics."""
-    device = training.choose_device(config.device)
-    everything = data.load_originals(config.source, keyword="")
-    faces = data.matching(everything, data.DataConfig().keyword)
-    pools = {"faces": faces, "all": everything}
-    analogies = {pool: find_analogies(originals.names) for pool, originals in pools.items()}
-    record = training.Record(config, everything.source, device)
-
+def benchmark(config: Config, pools: dict[str, data.Originals], analogies: dict[str, Analogies], device) -> dict:
+    """Score every method, print the table and draw the sheets. Returns the metrics."""
+    faces, everything = pools.values()
     rows, sheets = [], {}
     cats, everyone = list(TWINS), list(range(len(TWINS)))
     for held_out in (False, True):
@@ -222,7 +219,17 @@ def main(config: Config) -> dict:
     for held_out, (pictures, right) in sheets.items():
         path = config.plots / f"analogies_{'held_out' if held_out else 'seen'}.png"
         print("figure", figures.analogy_sheet(pictures_of_cats, pictures, analogies["faces"].pairs, right, path))
-    return record.finish({"source": everything.source, "analogies": len(analogies["faces"].pairs), "rows": rows})
+    return {"source": everything.source, "analogies": len(analogies["faces"].pairs), "rows": rows}
+
+
+def main(config: Config) -> dict:
+    """Run and record the benchmark. Returns the metrics that go into metrics.json."""
+    device = training.choose_device(config.device)
+    everything = data.load_originals(config.source, keyword="")
+    pools = {"faces": data.matching(everything, data.DataConfig().keyword), "all": everything}
+    analogies = {pool: find_analogies(originals.names) for pool, originals in pools.items()}
+    with records.recording(config, everything, device) as record:
+        return record.finish(benchmark(config, pools, analogies, device))
 
 
 if __name__ == "__main__":

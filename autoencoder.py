@@ -1,25 +1,27 @@
 """Part 1: a convolutional autoencoder, 64x64x3 pixels to 128 numbers and back, on emoji faces.
 
     python autoencoder.py                                       # the report's order: copy, then split
-    python autoencoder.py --source twemoji --split emoji        # test emoji never seen in training
-    python autoencoder.py --preset best --split emoji           # a network that beats PCA with as many numbers
+    python autoencoder.py --resume                              # go on after a kill, to the same bits
+    python autoencoder.py --split emoji --out runs/unseen       # test emoji never seen in training
+    python autoencoder.py --preset best --split emoji --out runs/best  # a network that beats PCA with as many numbers
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
 Expect a test MSE of about 0.014 (PCA with 128 components: 0.005) after about 45 s on 2 cores.
 """
 
 import json
-import time
+import tempfile
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Sequence
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from sklearn.decomposition import PCA
 from torch import nn
 from tqdm import tqdm
@@ -29,7 +31,10 @@ import best
 import cli
 import data
 import figures
+import files
+import records
 import training
+from checkpoint import Checkpoint
 from cli import UserError
 
 
@@ -57,6 +62,8 @@ class Config(data.DataConfig):
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
     plots: Path = Path("plots")  # folder of the figures
+    resume: bool = False  # go on with the unfinished run in --out, whose options are these
+    overwrite: bool = False  # replace the run in --out, whatever it is
 
     def __post_init__(self):
         super().__post_init__()
@@ -66,6 +73,8 @@ class Config(data.DataConfig):
         cli.at_least(1, steps=self.steps, seconds=1 if self.seconds is None else self.seconds)
         if self.dropout >= 1:
             raise UserError(f"--dropout is {self.dropout}; it must be below 1")
+        if self.resume and self.overwrite:
+            raise UserError("--resume keeps what --overwrite deletes; give one of them")
         if self.preset == "best" and self.latent >= best.PCA_IMAGES:
             raise UserError(f"--latent is {self.latent}; the best preset starts at a PCA and takes less than {best.PCA_IMAGES}")
 
@@ -167,8 +176,13 @@ def examples(part: data.Part, count: int = 5) -> torch.Tensor:
 
 def save(model: Autoencoder, originals: data.Originals, device: torch.device, folder: Path) -> None:
     """The weights with the model's config.json, and the latents of all originals."""
-    model.save_pretrained(folder)
-    save_file({"latents": encode_all(model, originals.images, device)}, folder / "latents.safetensors")
+    with tempfile.TemporaryDirectory() as temporary:
+        model.save_pretrained(temporary)
+        contents = {path.name: path.read_bytes() for path in Path(temporary).iterdir()}
+    contents["latents.safetensors"] = to_bytes({"latents": encode_all(model, originals.images, device)})
+    for name, content in contents.items():
+        with files.written_whole(folder / name) as path:
+            path.write_bytes(content)
 
 
 def fit_report(splits: data.Splits, config: Config, device, record) -> tuple[ConvAutoencoder, list[dict], PCA]:
@@ -180,11 +194,12 @@ def fit_report(splits: data.Splits, config: Config, device, record) -> tuple[Con
 
 
 def fit_best(
-    splits: data.Splits, config: Config, device, record, make=best.ResidualAutoencoder, losses=reconstruction_loss, run: dict | None = None
-) -> tuple[best.ResidualAutoencoder, list[dict], PCA]:
+    splits: data.Splits, config: Config, device, record, make=best.ResidualAutoencoder, losses=reconstruction_loss,
+    run: dict | None = None, generators: Sequence[torch.Generator] = (),
+) -> tuple[best.ResidualAutoencoder, list[dict], PCA]:  # fmt: skip
     """The best preset's network, as `make(latent)` builds it, and training: the model, its history, the PCA that it started from.
 
-    `run` is as for training.train.
+    `run` and `generators` are as for training.train.
     """
     diet = best.diet(splits, config, device)
     pca = baselines.fit_pca(diet.sample(best.PCA_IMAGES, data.generator("PCA", config.seed)).cpu(), config.latent)
@@ -192,31 +207,24 @@ def fit_best(
     model = make(config.latent)
     model.start_at_pca(pca)
     model = training.to_device(model, device)
-    history = []
+    checkpoint = Checkpoint(record, run, lambda row: tqdm.write(f"Step {row['step']}, {training.loss_line(row)}"))
 
     def report(step: int, means: dict[str, float]) -> None:
         parts = {"train": means}
         if len(splits.val):
             parts["val"] = training.evaluate(model, splits.val, losses, device)
             model.train()
-        history.append(training.row(parts, step=step, **(run or {})))
-        record.epoch(history[-1])
-        if not run:
-            tqdm.write(f"Step {step}, {training.loss_line(parts)}")
+        checkpoint.add(training.row(parts, **(run or {}), step=step))
 
-    best.fit(model, diet, losses, config, device, report)
-    return model, history, pca
+    best.fit(model, diet, losses, config, device, report, checkpoint, generators)
+    return model, checkpoint.history, pca
 
 
-def main(config: Config) -> dict:
-    """Train, evaluate, draw and record. Returns the metrics that go into metrics.json."""
-    device = training.choose_device(config.device)
-    splits = data.load(config)
-    record = training.Record(config, splits.originals.source, device)
-    print(data.describe(splits))
-    started = time.monotonic()
+def experiment(splits: data.Splits, config: Config, device: torch.device, record: records.Record) -> dict:
+    """Train, evaluate and draw. Returns the metrics."""
+    before = record.seconds()
     model, history, pca = (fit_best if config.preset == "best" else fit_report)(splits, config, device, record)
-    train_seconds = time.monotonic() - started
+    train_seconds = record.seconds() - before
 
     errors = {"test_mse": training.evaluate(model, splits.test, reconstruction_loss, device)["loss"]}
     if config.preset == "best" and config.refine_steps:
@@ -241,18 +249,25 @@ def main(config: Config) -> dict:
     ):
         print("figure", path)
     about = ("preset", "split", "augment", "initialization", "precision", "epochs", "seed")
-    return record.finish(
-        {
-            "source": splits.originals.source,
-            **{name: getattr(config, name) for name in about},
-            **splits.counts(),
-            "leaked": splits.leaked(),
-            "skipped": splits.originals.skipped,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            **errors,
-            "train_seconds": round(train_seconds, 1),
-        }
-    )
+    return {
+        "source": splits.originals.source,
+        **{name: getattr(config, name) for name in about},
+        **splits.counts(),
+        "leaked": splits.leaked(),
+        "skipped": splits.originals.skipped,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        **errors,
+        "train_seconds": round(train_seconds, 1),
+    }
+
+
+def main(config: Config) -> dict:
+    """Train, evaluate, draw and record. Returns the metrics that go into metrics.json."""
+    device = training.choose_device(config.device)
+    splits = data.load(config)
+    with records.recording(config, splits.originals, device) as record:
+        print(data.describe(splits))
+        return record.finish(experiment(splits, config, device, record))
 
 
 if __name__ == "__main__":

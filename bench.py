@@ -24,6 +24,7 @@ import best
 import cli
 import data
 import figures
+import files
 import training
 
 HERE = Path(__file__).parent
@@ -66,7 +67,7 @@ def process(*arguments: str) -> dict[str, float]:
 def ours(config: Config, name: str, *options: str) -> dict:
     """A run of autoencoder.py: its metrics, its lines, and how the process went."""
     folder = (config.runs / name).resolve()
-    went = process("autoencoder.py", "--source", "twemoji", "--out", str(folder), "--plots", str(folder), *options)
+    went = process("autoencoder.py", "--source", "twemoji", "--out", str(folder), "--plots", str(folder), "--overwrite", *options)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     print(f"  {name}: {went['process_seconds']:.1f} s", flush=True)
     return {**json.loads((folder / "metrics.json").read_text()), **went, "lines": lines}
@@ -179,7 +180,8 @@ def main(config: Config) -> dict:
     }
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     results = {"machine": machine, "quick": config.quick, "rows": rows, "ratios": ratios}
-    (config.out / "results.json").write_text(json.dumps(results, indent=2))
+    with files.written_whole(config.out / "results.json") as path:
+        path.write_text(json.dumps(results, indent=2))
     print(table(rows))
     for name, value in ratios.items():
         print(f"{name}: {', '.join(f'{v:.3f}' for v in value) if isinstance(value, list) else f'{value:.4f}'}")

@@ -8,7 +8,7 @@ import math
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Callable
+from typing import Callable, Sequence
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 import augmentation
 import data
+from checkpoint import Checkpoint
 from cli import UserError
 from training import Losses
 
@@ -232,10 +233,14 @@ def one_cycle(done: float, warm_up: float = 0.1) -> float:
     return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
 
 
-def fit(model: ResidualAutoencoder, diet: Diet, losses: Losses, config, device, report: Callable[[int, dict[str, float]], None]) -> int:
-    """Train for `config.steps` steps, or, if given, for `config.seconds`; returns the steps.
+def fit(
+    model: ResidualAutoencoder, diet: Diet, losses: Losses, config, device: torch.device, report: Callable[[int, dict[str, float]], None],
+    checkpoint: Checkpoint | None = None, generators: Sequence[torch.Generator] = (),
+) -> int:  # fmt: skip
+    """Train for `config.steps` steps, or, if given, for `config.seconds`, or go on with it; returns the steps.
 
-    `report(step, losses)` is called REPORTS times along the way, with the mean losses since the last call.
+    `report(step, losses)` is called REPORTS times along the way, with the mean losses since the last call. `generators` are those
+    that `losses` draw from.
     """
     generator = data.generator("diet", config.seed)
     linear = [model.mean, model.project, model.expand]
@@ -252,9 +257,14 @@ def fit(model: ResidualAutoencoder, diet: Diet, losses: Losses, config, device, 
             fused=device.type != "mps",
         ),
     ]
+    at = {"step": 0, "reports": 0, "rows": [], "done": 0.0, "seconds": 0.0}
+    if checkpoint:
+        at |= checkpoint.restore(model, optimizers, [generator, *generators])
+    step, reports, rows, done, spent = at.values()
+    started = time.monotonic() - spent
+    # after restore, which replaces the groups
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
-    step, reports, rows, done, started = 0, 0, [], 0.0, time.monotonic()
-    with tqdm(total=1.0, leave=False, disable=None, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}") as progress:
+    with tqdm(total=1.0, initial=done, leave=False, disable=None, bar_format="{percentage:3.0f}% |{bar}| {elapsed}<{remaining}") as progress:
         while done < 1:
             for group, peak in peaks:
                 group["lr"] = peak * one_cycle(done)
@@ -274,6 +284,9 @@ def fit(model: ResidualAutoencoder, diet: Diet, losses: Losses, config, device, 
             if done * REPORTS >= reports + 1:
                 report(step, {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]})
                 reports, rows = int(done * REPORTS), []
+            if checkpoint:
+                at = {"step": step, "reports": reports, "rows": rows, "done": done, "seconds": time.monotonic() - started}
+                checkpoint.save(at, finished=done >= 1)
     return step
 
 

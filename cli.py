@@ -1,14 +1,17 @@
 """The command line shared by every script: a dataclass in, one line per user error out."""
 
 import contextlib
+import errno
 import io
 import math
+import signal
 import sys
 import tempfile
 from pathlib import Path
 from typing import Callable, TypeVar
 
 import tyro
+from safetensors import SafetensorError
 
 Config = TypeVar("Config")
 
@@ -54,13 +57,39 @@ def parse(config_class: type[Config], arguments: list[str] | None = None) -> Con
         raise UserError(f"{message.rstrip('.')}; --help lists every option") from None
 
 
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}  # full, or closed to us
+
+
+def advice(error: Exception) -> str | None:
+    """One line about an error that the machine or the user is to blame for; None for a fault of the project."""
+    if isinstance(error, UserError):
+        return str(error)
+    text = str(error).partition("\n")[0]
+    if isinstance(error, SafetensorError) or (isinstance(error, OSError) and error.errno in DISK):
+        return f"a file could not be written or read ({text}); make room on the disk or mend its permissions; what was whole still is"
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return "the memory is not enough; try a smaller --batch-size, fewer --copies or another --device"
+    return None
+
+
+def terminate(number: int, frame) -> None:
+    """SIGTERM as Ctrl-C."""
+    raise KeyboardInterrupt(number)
+
+
 def run(main: Callable[[Config], object], config_class: type[Config]) -> None:
-    """Run a script's `main`; exit with 2 after a user error, with 130 after Ctrl-C."""
+    """Run a script's `main`. Exits with 2 after an error that the user can mend, with 130 after Ctrl-C, with 143 after SIGTERM."""
+    signal.signal(signal.SIGTERM, terminate)
     try:
         main(parse(config_class))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        goes_on = "; --resume goes on from there" if hasattr(config_class, "resume") else ""
+        print(f"{'interrupted' if number == signal.SIGINT else 'terminated'}; what was finished is on record{goes_on}", file=sys.stderr)
+        sys.exit(128 + number)
+    except (UserError, OSError, SafetensorError, MemoryError, RuntimeError) as error:
+        message = advice(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted; the finished epochs are on record", file=sys.stderr)
-        sys.exit(130)

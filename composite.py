@@ -1,8 +1,8 @@
 """Part 3: composites by latent arithmetic, scored against the emoji that really exists.
 
     python composite.py                                   # heart-shaped eyes onto the cat, as in the report
-    python composite.py --target 😺 --baseline 😃 --featured 😢
-    python composite.py --method mean                     # the report's ideas for better composites: mean, isolated, map
+    python composite.py --target 😺 --baseline 😃 --featured 😢 --out runs/crying
+    python composite.py --method mean --out runs/mean    # the report's ideas for better composites: mean, isolated, map
 
 z = z_target + strength x (z_featured - z_baseline), decoded by the network that Part 1 left in runs/autoencoder.
 Writes runs/composite/ and plots/composite_*.png.
@@ -24,6 +24,7 @@ import cli
 import data
 import figures
 import names
+import records
 import training
 from cli import UserError
 
@@ -48,6 +49,7 @@ class Config:
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
     out: Path = Path("runs/composite")  # folder of the record
     plots: Path = Path("plots")  # folder of the figures
+    overwrite: bool = False  # replace the record in --out, whatever it is of
 
     def __post_init__(self):
         cli.at_least(1, latent=self.latent)
@@ -56,13 +58,13 @@ class Config:
 
 
 def trained(folder: Path, source: str, latent: int) -> tuple[autoencoder.Autoencoder, data.DataConfig]:
-    """The network in `folder` and the data it was trained on; trains Part 1 if the folder is not there.
+    """The network in `folder` and the data it was trained on; trains Part 1, or goes on with it, if it is not there.
 
     Raises UserError if it was trained on another source, or has another latent, than asked for.
     """
-    if not folder.exists():
+    if not folder.exists() or records.unfinished(folder):
         print(f"no trained network in {folder}: training Part 1 first")
-        autoencoder.main(autoencoder.Config(source=source, latent=latent, out=folder))
+        autoencoder.main(autoencoder.Config(source=source, latent=latent, out=folder, resume=records.unfinished(folder)))
     model = autoencoder.load(folder)
     try:
         run = json.loads((folder / "run.json").read_text())
@@ -70,7 +72,7 @@ def trained(folder: Path, source: str, latent: int) -> tuple[autoencoder.Autoenc
         trained_on = run["source"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder}/run.json does not say what the network was trained on ({error}); train it again") from None
-    if trained_on != training.source_label(source):
+    if trained_on != records.source_label(source):
         raise UserError(f"the network in {folder} was trained on {trained_on}, not {source}; give another --model or --source")
     if model.latent != latent:
         raise UserError(f"the network in {folder} has a latent of {model.latent}, not {latent}; give --latent {model.latent}")
@@ -93,29 +95,27 @@ def known_truth(everything: data.Originals, config: Config, target: int, feature
     return everything.names.index(answer)
 
 
-def main(config: Config) -> dict:
-    """Compose, score, draw and record. Returns the metrics that go into metrics.json."""
-    device = training.choose_device(config.device)
-    everything = data.load_originals(config.source, keyword="")
-    sources = target, baseline, featured = [names.find(everything.names, name) for name in (config.target, config.baseline, config.featured)]
-    truth = known_truth(everything, config, target, featured)
-    cli.writable(config.out, config.plots)
-    model, data_config = trained(config.model, everything.source, config.latent)
-    record = training.Record(config, everything.source, device)
-    splits = data.load(data_config)
-
-    known = [
+def known_pairs(everything: data.Originals, config: Config, truth: int | None) -> list[tuple[int, int]]:
+    """Indices of the cats and their human twins, but for the truth. Raises UserError if the method needs more of them."""
+    pairs = [
         (everything.names.index(cat), everything.names.index(human))
         for cat, human in arithmetic.TWINS.items()
         if {cat, human} <= set(everything.names) and truth != everything.names.index(cat)
     ]
-    if config.method != "difference" and len(known) < 2:
+    if config.method != "difference" and len(pairs) < 2:
         raise UserError(f"--method {config.method} learns from cats with a human twin; {everything.source} has none")
+    return pairs
+
+
+def experiment(config: Config, everything: data.Originals, sources, truth: int | None, known, model, data_config, device) -> dict:
+    """Compose, score and draw. Returns the metrics."""
+    target, baseline, featured = sources
+    splits = data.load(data_config)
     # Every picture that the arithmetic looks at, in one small batch; `place` is where each one went.
     used = sorted({*sources, *(i for pair in known for i in pair)})
     place = {original: row for row, original in enumerate(used)}
     images = everything.images[used]
-    network = network_space(model.to(device), images, device)
+    network = network_space(model, images, device)
     spaces = {
         "composite": network,
         "pixel_arithmetic": arithmetic.pixel_space(images),
@@ -139,7 +139,7 @@ def main(config: Config) -> dict:
         metrics |= scores.pop("composite") | scores
 
     draw(config, everything, sources, truth, answers["composite"], network, triple, compose(network, STRIP))
-    return record.finish(metrics)
+    return metrics
 
 
 def score(answers: dict[str, torch.Tensor], everything: data.Originals, truth: int, sources: list[int]) -> dict[str, dict]:
@@ -172,6 +172,19 @@ def draw(config, everything, sources, truth, composite, network: arithmetic.Spac
         figures.strip(strip, [f"strength {strength:g}" for strength in STRIP], config.plots / "composite_strip.png"),
     ):
         print("figure", path)
+
+
+def main(config: Config) -> dict:
+    """Compose and record. Returns the metrics that go into metrics.json."""
+    device = training.choose_device(config.device)
+    everything = data.load_originals(config.source, keyword="")
+    sources = [names.find(everything.names, name) for name in (config.target, config.baseline, config.featured)]
+    truth = known_truth(everything, config, sources[0], sources[2])
+    known = known_pairs(everything, config, truth)
+    cli.writable(config.out, config.plots)
+    model, data_config = trained(config.model, everything.source, config.latent)
+    with records.recording(config, everything, device) as record:
+        return record.finish(experiment(config, everything, sources, truth, known, model.to(device), data_config, device))
 
 
 if __name__ == "__main__":

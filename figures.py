@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from PIL import Image
 
+import files
+
 DPI = 110
 TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
 CLASSES = (VAL, TRAIN)
@@ -19,7 +21,8 @@ def save(figure: Figure, path: Path) -> Path:
     """Write `figure` as a PNG of 256 colours, a third of the size and alike to the eye."""
     picture = io.BytesIO()
     figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
-    Image.open(picture).convert("RGB").quantize(256).save(path, optimize=True)
+    with files.written_whole(path) as whole:
+        Image.open(picture).convert("RGB").quantize(256).save(whole, "PNG", optimize=True)
     return path
 
 

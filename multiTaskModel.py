@@ -1,10 +1,11 @@
 """Part 2: the autoencoder that also tells happy from sad: MSE + 0.5 x cross-entropy.
 
     python multiTaskModel.py                    # the report's order: copy, then split
-    python multiTaskModel.py --split emoji      # five folds over emoji: each is tested by a network that never saw it
-    python multiTaskModel.py --split emoji --swap-halves    # what it takes to be right on them
-    python multiTaskModel.py --preset best      # the network that beats PCA, with the same classifier
-    python multiTaskModel.py --compare          # question 2e: with and without the classification loss, paired
+    python multiTaskModel.py --resume           # go on after a kill, to the same bits
+    python multiTaskModel.py --split emoji --out runs/folds                 # each emoji tested by a network that never saw it
+    python multiTaskModel.py --split emoji --swap-halves --out runs/swapped # what it takes to be right on them
+    python multiTaskModel.py --preset best --out runs/best                  # the network that beats PCA, with the same classifier
+    python multiTaskModel.py --compare --out runs/compare                   # question 2e: with and without the classification loss, paired
 
 Writes runs/multitask/ and plots/multitask_*.png.
 Expect accuracy 1.0 and a combined loss below 0.03 in the report's order, after about 25 s on 2 cores.
@@ -27,6 +28,7 @@ import best
 import cli
 import data
 import figures
+import records
 import training
 from autoencoder import ConvAutoencoder
 from cli import UserError
@@ -168,13 +170,15 @@ def sad_probability(model: MultiTask, images: torch.Tensor, device: torch.device
 def fit(splits, labels, config: Config, device, record, run: dict | None = None) -> tuple[MultiTask, list[dict], MultiTaskLoss]:
     """A trained network, its history and its losses."""
     swap = data.generator("swap", config.seed) if config.swap_halves else None
+    generators = [swap] if swap else []
     losses = MultiTaskLoss(labels, config.classification_weight, swap)
     if config.preset == "best":
-        model, history, _ = autoencoder.fit_best(splits, config, device, record, MultiTaskResidualAutoencoder, losses, run)
+        model, history, _ = autoencoder.fit_best(splits, config, device, record, MultiTaskResidualAutoencoder, losses, run, generators)
         return model, history, losses
     torch.manual_seed(data.seed_for("weights", config.seed))
     model = training.to_device(MultiTaskAutoencoder(config.latent, config.dropout, config.initialization), device)
-    return model, training.train(model, splits, losses, config, device, record, run), losses
+    history = training.train(model, splits, losses, config, device, record, run, generators)
+    return model, history, losses
 
 
 # ---------------------------------------------------------------- the report's order
@@ -352,15 +356,14 @@ def main(config: Config) -> dict:
     originals, labels = classify(data.load_originals(config.source, config.keyword, config.skip_bad))
     if config.split == "emoji":
         require_members(originals, labels, FOLDS)
-    record = training.Record(config, originals.source, device)
-    for k, name in enumerate(CLASSES):
-        print(f"{name}:", ", ".join(member for member, label in zip(originals.names, labels) if label == k))
-    figures.classes(originals.images, originals.names, labels.tolist(), list(CLASSES), config.plots / "multitask_classes.png")
-
     run = compare if config.compare else cross_validate if config.split == "emoji" else report_order
-    metrics = run(originals, labels, config, device, record)
     about = {name: getattr(config, name) for name in ("preset", "split", "augment", "epochs", "seed", "classification_weight", "swap_halves")}
-    return record.finish({"source": originals.source, **about, **metrics})
+    with records.recording(config, originals, device) as record:
+        for k, name in enumerate(CLASSES):
+            print(f"{name}:", ", ".join(member for member, label in zip(originals.names, labels) if label == k))
+        figures.classes(originals.images, originals.names, labels.tolist(), list(CLASSES), config.plots / "multitask_classes.png")
+        metrics = run(originals, labels, config, device, record)
+        return record.finish({"source": originals.source, **about, **metrics})
 
 
 if __name__ == "__main__":

