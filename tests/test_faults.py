@@ -97,6 +97,19 @@ def test_full_disk_leaves_the_finished_run(command, tmp_path, disk_of):
     assert_whole(tmp_path)
 
 
+def test_weights_are_replaced_when_the_new_ones_are_whole(command, tmp_path, disk_of, monkeypatch):
+    assert command(autoencoder, *TINY)[0] == 0
+    weights, save = (tmp_path / OUT / "model.safetensors").read_bytes(), autoencoder.save
+    monkeypatch.setattr(autoencoder, "save", lambda *arguments: (disk_of(2_000_000), save(*arguments)))
+    status, _, error = command(autoencoder, *TINY, "--seed", "1", "--overwrite")
+    disk_of(resource.RLIM_INFINITY)
+    assert status == 2 and "File too large" in error and error.count("\n") == 1
+    monkeypatch.setattr(autoencoder, "save", save)
+    monkeypatch.setattr(files, "sync", lambda path: os.kill(os.getpid(), signal.SIGINT) if "model" in path.name else None)
+    assert command(autoencoder, *TINY, "--seed", "1", "--resume")[0] == 130
+    assert (tmp_path / OUT / "model.safetensors").read_bytes() == weights
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail at alloc] DefaultCPUAllocator: can't allocate memory: 9 bytes.\nstack")])
 def test_too_little_memory(command, monkeypatch, error):
     def fail(*_):
