@@ -185,9 +185,12 @@ def refused(config, *expected: str) -> None:
     assert {path: path.read_bytes() for path in config.out.iterdir()} == before
 
 
-def test_other_options_are_named(stopped):
+def test_other_options_are_named(stopped, capsys):
     refused(replace(stopped, resume=True, seed=1, learning_rate=0.5), "--seed 0, not 1, ", "--learning-rate 0.001, not 0.5", "resume it with its own")
+    run = json.loads((stopped.out / "run.json").read_text())
+    (stopped.out / "run.json").write_text(json.dumps({**run, "threads": 99}))
     autoencoder.main(replace(stopped, resume=True, device="cpu", plots=stopped.out / "figures"))  # these change no result
+    assert "started with other threads; the last digits may differ" in capsys.readouterr().out
 
 
 def test_an_unfinished_run_is_not_lost_by_accident(stopped):
