@@ -88,6 +88,10 @@ class Record:
                 raise UserError(f"{self.folder} holds {'a finished run' if finished else 'no run'}: nothing to resume; run without --resume")
             if other:
                 raise UserError(f"{self.folder} holds a run with other options ({other}); resume it with its own")
+            earlier = json.loads((self.folder / "run.json").read_text())
+            changed = [name for name in ("device", "threads", "versions") if earlier.get(name) != self.run[name]]
+            if changed:
+                print(f"this run was started with other {' and '.join(changed)}; the last digits may differ from those of a run in one go")
         elif overwrite:
             return False
         elif finished:
@@ -95,7 +99,7 @@ class Record:
                 raise UserError(f"{self.folder} holds a finished run with other options ({other}); give another --out, or --overwrite")
             print(f"{self.folder} holds the same run, finished; it is made again")
         elif self.checkpoints():
-            lines = (self.folder / "metrics.jsonl").read_text().count("\n")
+            lines = sum(path.read_text().count("\n") for path in self.folder.glob("metrics.jsonl"))
             raise UserError(f"{self.folder} holds an unfinished run, {lines} lines long; --resume continues it, --overwrite starts again")
         return finished
 

@@ -1,6 +1,7 @@
 """Shared fixtures. All tests are offline: the Hub's clients are told so before they are imported."""
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -47,11 +48,12 @@ def command(monkeypatch, capsys, tmp_path):
 
     def run(script, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
-        status = 0
+        status, handler = 0, signal.getsignal(signal.SIGTERM)
         try:
             cli.run(script.main, script.Config)
         except SystemExit as stop:
             status = stop.code or 0
+        signal.signal(signal.SIGTERM, handler)
         return status, *capsys.readouterr()
 
     return run

@@ -117,6 +117,7 @@ def test_interrupted_again_and_again_and_the_same_to_the_bit(name, tmp_path, int
 
 
 def test_a_finished_training_is_not_repeated(tmp_path, interrupt, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SHARE", 1e-9)  # no time for any checkpoint but the first and the last
     config = replace(RUNS["folds"][1], out=tmp_path, plots=tmp_path)
     train, trained = part2.training.one_pass, []
 
@@ -128,6 +129,8 @@ def test_a_finished_training_is_not_repeated(tmp_path, interrupt, monkeypatch):
     monkeypatch.setattr(records.Record, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert not go_on(part2, config)
     assert sum(trained) == 4
+    for path in tmp_path.glob("checkpoint-*"):
+        assert all(name.startswith("model.") for name in load_file(path))  # optimizers are big, and not needed any more
     trained.clear()
     assert not go_on(part2, config)
     assert sum(trained) == 0 and len(trained) == 2  # all evaluations, no training
@@ -182,9 +185,12 @@ def refused(config, *expected: str) -> None:
     assert {path: path.read_bytes() for path in config.out.iterdir()} == before
 
 
-def test_other_options_are_named(stopped):
+def test_other_options_are_named(stopped, capsys):
     refused(replace(stopped, resume=True, seed=1, learning_rate=0.5), "--seed 0, not 1, ", "--learning-rate 0.001, not 0.5", "resume it with its own")
+    run = json.loads((stopped.out / "run.json").read_text())
+    (stopped.out / "run.json").write_text(json.dumps({**run, "threads": 99}))
     autoencoder.main(replace(stopped, resume=True, device="cpu", plots=stopped.out / "figures"))  # these change no result
+    assert "started with other threads; the last digits may differ" in capsys.readouterr().out
 
 
 def test_an_unfinished_run_is_not_lost_by_accident(stopped):
@@ -268,11 +274,13 @@ def test_a_checkpoint_of_another_run_is_not_used(stopped, tmp_path, interrupt, m
     interrupt(8)
     assert not go_on(autoencoder, other)
     interrupt(float("inf"))
-    (other.out / "checkpoint.safetensors").replace(stopped.out / "checkpoint.safetensors")
+    path, own = stopped.out / "checkpoint.safetensors", (stopped.out / "checkpoint.safetensors").read_bytes()
+    path.write_bytes((other.out / "checkpoint.safetensors").read_bytes())
     with pytest.raises(UserError, match="it is another run's"):
         autoencoder.main(replace(stopped, resume=True))
-    # nor one of other pictures under the same name
-    monkeypatch.setattr(data, "load_originals", lambda *_: replace(data.matching(faces, "cat face"), images=255 - data.matching(faces, "cat face").images))
+    path.write_bytes(own)  # nor of other pictures under the same names
+    cats = data.matching(faces, "cat face")
+    monkeypatch.setattr(data, "load_originals", lambda *_: replace(cats, images=255 - cats.images))
     with pytest.raises(UserError, match="of other pictures"):
         autoencoder.main(replace(stopped, resume=True))
 
