@@ -4,6 +4,7 @@ A download must have begun within SECONDS, whatever the Hub and the network do. 
 STALL seconds. No file is used that has not the sha256 by which the Hub announced it, neither a new one nor one in the cache.
 """
 
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -38,11 +39,12 @@ def download() -> Path:
     outcome, finished, begun, deadline = {}, threading.Event(), False, time.monotonic() + SECONDS
 
     class Bar(tqdm):
-        """The client's progress bar, which exists from the first answer for the file on and hears of its bytes."""
+        """The client's progress bar, which hears of the bytes."""
 
-        def __init__(self, *arguments, **options):
-            super().__init__(*arguments, **options)
-            self.update(0)
+        def __init__(self, *arguments, name, **options):
+            super().__init__(*arguments, name=name, **options)
+            if name.endswith("http_get"):  # then the file is being sent; Xet has its bars before it asks anybody
+                self.update(0)
 
         def update(self, n=1):
             nonlocal begun, deadline
@@ -72,7 +74,8 @@ def download() -> Path:
     finally:
         if begun and not finished.is_set():  # then it holds the file's lock, and what is incomplete is its own
             for incomplete in (cache() / "blobs").glob("*.incomplete"):
-                incomplete.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # Windows removes no open file
+                    incomplete.unlink()
     if "file" in outcome:
         return outcome["file"]
     error = outcome["error"]

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import socket
+import struct
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +19,7 @@ class HubServer(ThreadingHTTPServer):
 
     A request is one for the `commits`, for where the file is (`resolve`) or for the `file`. For each, `troubles` names what
     goes wrong: an HTTP status or a word that the handler knows, or a list of these, one per request, of which the last stays.
+    With a trouble for `xet`, the file is offered by Xet too, which the client prefers; it cannot be had that way.
     """
 
     def __init__(self, parquet: bytes, **troubles):
@@ -31,6 +34,9 @@ class HubServer(ThreadingHTTPServer):
             f"/api/datasets/{hub.DATASET}/commits/main": "commits",
             f"/datasets/{hub.DATASET}/resolve/{COMMIT}/{hub.FILE}": "resolve",
             f"/{self.sha256}": "file",
+            "/token": "token",
+            f"/v1/reconstructions/{self.sha256}": "xet",
+            f"/v2/reconstructions/{self.sha256}": "xet",
         }
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.store = f"http://localhost:{self.server_port}"  # large files come from another host
@@ -92,7 +98,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def resolve(self, trouble):
         headers = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{self.server.sha256}"', "X-Linked-Size": str(len(self.server.parquet))}
+        if "xet" in self.server.troubles:
+            headers |= {"X-Xet-Hash": self.server.sha256, "X-Xet-Refresh-Route": f"{self.server.url}/token"}
         self.answer(302, {"Location": f"{self.server.store}/{self.server.sha256}", **headers})
+
+    def token(self, trouble):
+        headers = {"X-Xet-Cas-Url": self.server.url, "X-Xet-Access-Token": "token", "X-Xet-Token-Expiration": str(int(time.time()) + 3600)}
+        self.answer(200, headers)
 
     def file(self, trouble):
         start = int(self.headers.get("Range", "bytes=0-")[6:-1])  # the client asks for the rest after a cut
@@ -102,10 +114,13 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"Content-Range": f"bytes {start}-{start + len(body) - 1}/{start + len(body)}"} if start else {}
         if trouble == "damaged":
             body[half] ^= 1
-        if trouble in ("halt", "cut"):
+        if trouble in ("halt", "cut", "reset"):
             self.answer(status, headers, body[:half], length=len(body))
             if trouble == "halt":
                 self.server.over.wait()
+            if trouble == "reset":
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                socket.close(self.connection.detach())
         elif trouble == "slow":
             self.answer(status, headers, length=len(body))
             for start in range(0, len(body), PIECE):
