@@ -23,7 +23,6 @@ import data
 import hub
 from cli import UserError
 
-
 PICTURES = [Image.frombytes("RGB", (64, 64), random.Random(i).randbytes(64 * 64 * 3)) for i in range(6)]
 NAMES = [f"Noisy Face {i}" for i in range(6)]
 
@@ -184,10 +183,15 @@ def test_download_that_is_given_up_leaves_no_part(serve, monkeypatch, stop):
         assert nothing_is_left() and not list(hub.cache().glob("blobs/*"))
 
 
-def test_file_that_was_damaged_in_the_cache_is_removed_and_had_anew(serve, capsys):
+@pytest.mark.parametrize("shared", [False, True])
+def test_file_that_was_damaged_in_the_cache_is_removed_and_had_anew(serve, capsys, shared):
+    """Also where the file is one of Xet's, which are shared by datasets: the cache links twice then."""
     with serve():
-        hub.fetch()
-        file = hub.cached()
+        file = hub.fetch()[0]
+        if shared:
+            file.resolve().rename(hub.cache().parent / ("0" * 64))
+            (hub.cache() / "blobs" / file.readlink().name).symlink_to(hub.cache().parent / ("0" * 64))
+        assert hub.fetch() == (file, "from the cache")
         content = bytearray(file.read_bytes())
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
