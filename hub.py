@@ -5,6 +5,7 @@ STALL seconds. No file is used that has not the sha256 by which the Hub announce
 """
 
 import contextlib
+import logging
 import threading
 import time
 from pathlib import Path
@@ -33,10 +34,14 @@ def cached() -> Path | None:
 def download() -> Path:
     """The pinned parquet file from the Hub. Raises UserError if it cannot be had, or not within SECONDS and STALL."""
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.utils import logging, tqdm
+    from huggingface_hub.utils import tqdm
 
-    logging.set_verbosity_error()  # its retries are not the user's business
     outcome, finished, begun, deadline = {}, threading.Event(), False, time.monotonic() + SECONDS
+
+    # That the client retries is not the user's business, but its first reason to is.
+    complaints, listener = [], logging.Handler()
+    listener.emit = lambda record: complaints.append(record.getMessage().splitlines()[0])
+    logging.getLogger("huggingface_hub").handlers = [listener]
 
     class Bar(tqdm):
         """The client's progress bar, which hears of the bytes."""
@@ -70,7 +75,8 @@ def download() -> Path:
         while not finished.wait(0.1) and time.monotonic() < deadline:
             pass
         if not finished.is_set():
-            outcome["error"] = TimeoutError(f"nothing came for {STALL} s" if begun else f"no download began within {SECONDS} s")
+            late = f"nothing came for {STALL} s" if begun else f"no download began within {SECONDS} s"
+            outcome["error"] = TimeoutError(": ".join([late, *complaints[:1]]))
     finally:
         if begun and not finished.is_set():  # then it holds the file's lock, and what is incomplete is its own
             for incomplete in (cache() / "blobs").glob("*.incomplete"):
