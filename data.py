@@ -222,20 +222,21 @@ def path_rows(path: Path) -> list[Row]:
 
 def load_originals(source: str = "twemoji", keyword: str = "face", skip_bad: bool = False) -> Originals:
     """Every picture of `source` whose description contains `keyword`, once. Raises UserError."""
-    if source == "auto":
+    if source in ("auto", "hub"):
         try:
-            how = hub.fetch()[1]
-            source = "hub"
+            file, how = hub.fetch()
+            rows = path_rows(file)
             print(f"source: {hub.DATASET} at {hub.REVISION}, the report's dataset, {how}")
+            source = "hub"
         except UserError as error:
+            if source == "hub":
+                raise
+            print(f"source: twemoji, the stand-in: {str(error).rpartition(';')[0]}")
             source = "twemoji"
-            print(f"source: twemoji, the stand-in: {str(error).split(';')[0]}")
-    if source == "hub":
-        rows = path_rows(hub.fetch()[0])
-    elif source == "twemoji":
-        rows = twemoji_rows()
-    else:
+    elif source != "twemoji":
         rows = path_rows(Path(source).expanduser())
+    if source == "twemoji":
+        rows = twemoji_rows()
     return decode(rows, source, keyword, skip_bad)
 
 
