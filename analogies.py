@@ -57,6 +57,7 @@ class Config:
 
     def __post_init__(self):
         cli.at_least(1, latent=self.latent, epochs=self.epochs)
+        cli.at_most(autoencoder.LARGEST_LATENT, latent=self.latent)
         cli.at_least(2, seeds=self.seeds)
 
 

@@ -323,7 +323,8 @@ def main(config: Config) -> dict:
     if config.classification_weight == 0 and config.compare:
         raise UserError("--compare needs a --classification-weight above 0 to compare with none")
     device = training.choose_device(config.device)
-    originals, labels = classify(data.load_originals(config.source, config.keyword, config.skip_bad))
+    originals = data.without(data.load_originals(config.source, config.keyword, config.skip_bad), config.hold_out)
+    originals, labels = classify(originals)
     if config.split == "emoji":
         require_members(originals, labels, FOLDS)
     record = training.Record(config, originals.source, device)
