@@ -25,7 +25,7 @@ import figures
 import hub
 from cli import UserError
 from names import normalise, twin_key, twin_keys
-from pictures import SIZE, UNDECODABLE, open_picture, to_tensor
+from pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
 
 SPLIT = (0.6, 0.2)  # train and validation; the rest is the test set
 FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
@@ -129,13 +129,13 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
             images.append(to_tensor(open_picture(read())))
         except UNDECODABLE as error:
             if not skip_bad:
-                reason = "no picture in a format that is read here" if isinstance(error, UnidentifiedImageError) else error
+                reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
                 raise UserError(f"{label} cannot be decoded ({reason}); mend it, or leave it out with --skip-bad") from None
             skipped += 1
             continue
         names.append(name)
     if skipped and not names:
-        raise UserError(f"none of the {skipped} pictures of {source} with {keyword!r} can be decoded; see why without --skip-bad")
+        raise UserError(f"none of the {skipped} matching pictures of {source} can be decoded; see why without --skip-bad")
     if not names:
         raise UserError(f"no emoji of {source} matches --keyword {keyword!r}; try another word, or '' for all")
     return Originals(source, names, torch.stack(images), skipped)
@@ -169,8 +169,6 @@ def dataset_rows(dataset, source: str) -> list[Row]:
     missing = {"image", "text"} - set(dataset.column_names)
     if missing:
         raise UserError(f"{source} has no column {' and no '.join(sorted(missing))}; it needs `image` and `text`")
-    if not len(dataset):
-        raise UserError(f"{source} has no rows; it needs pictures")
     dataset = dataset.select_columns(["image", "text"]).cast_column("image", datasets.Image(decode=False))
     dataset = dataset.cast_column("text", datasets.Value("string"))
 
@@ -213,8 +211,8 @@ def path_rows(path: Path) -> list[Row]:
             files = dataset.cast_column("image", datasets.Image(decode=False))["image"]
             dataset = dataset.add_column("text", [Path(file["path"]).stem for file in files])
         return dataset_rows(dataset, str(path))
-    except (datasets.exceptions.DatasetsError, OSError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error.__cause__ or error}); give a .parquet file or a folder of pictures") from None
+    except (datasets.exceptions.DatasetsError, OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error.__cause__ or error}); give a .parquet file with rows, or a folder with pictures") from None
 
 
 def load_originals(source: str = "twemoji", keyword: str = "face", skip_bad: bool = False) -> Originals:

@@ -1,6 +1,7 @@
 """One encoded picture to one tensor: the only place where pictures are decoded, whoever made them."""
 
 import io
+import struct
 import warnings
 
 import torch
@@ -9,7 +10,9 @@ from torchvision.transforms.v2 import functional as F
 
 SIZE = 64  # pixels per side, as in the report
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")  # one of Pillow's others starts a program
-UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)  # what Pillow raises
+UNDECODABLE = (  # what Pillow raises; the last two for broken EXIF
+    OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning, TypeError, struct.error,
+)  # fmt: skip
 
 
 def open_picture(encoded: bytes) -> Image.Image:
@@ -19,7 +22,12 @@ def open_picture(encoded: bytes) -> Image.Image:
         picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
     if picture.mode in ("I", "F"):
         raise ValueError("with 32 bits per pixel it does not say what is white")
+    key = picture.info.get("transparency")  # of 16-bit pictures a 16-bit colour, but Pillow compares 8 bits
+    if isinstance(key, tuple) and max(key) > 255:
+        picture.info["transparency"] = tuple(value >> 8 for value in key)
     if picture.mode.startswith("I;16"):
+        if isinstance(key, int):
+            picture.info["transparency"] = key >> 8
         picture = picture.convert("I").point(lambda value: value / 256).convert("L")
     picture = ImageOps.exif_transpose(picture).convert("RGBA")
     ground = Image.new("RGBA", picture.size, "white")

@@ -1,0 +1,201 @@
+"""Generated input: whatever comes, it is used or refused in one line. A few cases by default, more than 10,000 with `-m long`."""
+
+import contextlib
+import io
+import json
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import analogies
+import autoencoder
+import bench
+import best
+import cli
+import composite
+import data
+import multiTaskModel
+import names
+from cli import UserError
+
+
+def cases(few: int, many: int):
+    """Parametrizes a test with how many cases it generates: `few`, or `many` with -m long."""
+    return pytest.mark.parametrize("count", [few, pytest.param(many, marks=pytest.mark.long)])
+
+
+def fuzz(count: int, check, *strategies) -> None:
+    """Call `check` with `count` generated arguments, the same ones every time. A case that takes 20 s counts as hanging."""
+    chosen = settings(
+        max_examples=count, derandomize=True, database=None, deadline=timedelta(seconds=20), suppress_health_check=list(HealthCheck)
+    )
+    chosen(given(*strategies)(check))()
+
+
+def or_one_line(function, *arguments):
+    """What the function returns, or None if it refuses its arguments as the user's mistake."""
+    try:
+        return function(*arguments)
+    except UserError as error:
+        line = str(error)
+        assert line and line.isprintable() and len(line) <= 1000
+        return None
+
+
+# ---------------------------------------------------------------- command lines
+
+SCRIPTS = (data, autoencoder, multiTaskModel, composite, analogies, bench)
+OPTIONS = sorted({f"--{name.replace('_', '-')}" for script in SCRIPTS for name in script.Config.__dataclass_fields__})
+VALUES = ["", "0", "1", "-1", "3", "1.5", "nan", "-inf", "1e400", str(10**12), "9" * 5000, "none", "None", "True", "report", "emoji", "auto", "cpu", "=", "--", "😀", "\ud800", "x\ny"]
+
+
+def parse(script, arguments: list[str]):
+    """The config that the command line gives; None for --help."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            return cli.parse(script.Config, arguments)
+    except SystemExit as stop:
+        assert stop.code == 0 and {"-h", "--help"} & set(arguments)
+
+
+@cases(100, 2500)
+def test_command_lines(count):
+    word = st.sampled_from(VALUES) | st.text(max_size=8) | st.integers().map(str) | st.floats().map(str)
+    option = st.sampled_from([*OPTIONS, "--help", "-h", "--epoch", "--no-skip-bad"])
+    pair = st.tuples(option, word) | st.tuples(option) | st.tuples(word) | st.builds(lambda o, w: (f"{o}={w}",), option, word)
+
+    def check(script, pairs):
+        config = or_one_line(parse, script, [argument for pair in pairs for argument in pair])
+        assert config is None or isinstance(config, script.Config)
+
+    fuzz(count, check, st.sampled_from(SCRIPTS), st.lists(pair, max_size=4))
+
+
+# ---------------------------------------------------------------- names
+
+
+@cases(150, 2500)
+def test_names(count):
+    word = st.sampled_from(["face", "happy face", "sad-face", "type 1 2", "cat", "👍🏽", "🏽", "\ufe0f", "", " ", "$x$", "\x1b[31m", "İ"])
+    text = st.lists(word | st.text(max_size=10), max_size=4).map(" ".join)
+
+    def check(texts, query):
+        spelled = [names.normalise(text) for text in texts]
+        assert [names.normalise(name) for name in spelled] == spelled
+        assert all(not letter < " " for name in spelled for letter in name)
+        assert names.described(query)[0] == names.normalise(names.described(query)[0])
+        index = or_one_line(names.find, spelled, query)
+        assert index is None or names.described(query)[0] in spelled[index]
+        for name in spelled:
+            assert names.twin_key(name + " type 3") == names.twin_key(name + " type 5")
+            assert or_one_line(multiTaskModel.class_of, name) in (None, 0, 1)
+
+    fuzz(count, check, st.lists(text | st.none(), max_size=6), text)
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def encoded_pictures() -> list[bytes]:
+    """A picture with a gradient and transparency in every format and mode that files have."""
+    ramp = np.linspace(0, 255, 24 * 24 * 4).reshape(24, 24, 4).astype(np.uint8)
+    picture, exif = Image.fromarray(ramp), Image.Exif()
+    exif[0x0112], exif[0x010E], exif[0x8769] = 6, "a description", {0x9003: "2026:01:01 00:00:00"}
+    rgb = picture.convert("RGB")
+    options = [
+        (picture, "PNG", {"exif": exif}),
+        (rgb.quantize(16), "PNG", {"transparency": 3}),
+        (rgb.convert("L"), "PNG", {"transparency": 7}),
+        (Image.fromarray(ramp[..., 0].astype(np.uint16) * 257), "PNG", {}),
+        (rgb, "JPEG", {"exif": exif}),
+        (rgb.convert("CMYK"), "JPEG", {"progressive": True}),
+        (rgb, "GIF", {"save_all": True, "append_images": [rgb.rotate(90)]}),
+        (picture, "WEBP", {"exif": exif}),
+        (picture, "WEBP", {"lossless": True}),
+        (rgb, "BMP", {}),
+        (picture, "TIFF", {}),
+        (rgb.convert("CMYK"), "TIFF", {"compression": "tiff_lzw"}),
+    ]
+    result = []
+    for picture, form, more in options:
+        file = io.BytesIO()
+        picture.save(file, form, **more)
+        result.append(file.getvalue())
+    return result
+
+
+@st.composite
+def damaged_pictures(draw) -> bytes:
+    """An encoded picture with bytes changed, cut out, doubled or appended; most of them near the start, where the sizes are."""
+    content = bytearray(draw(st.sampled_from(encoded_pictures())))
+    for _ in range(draw(st.integers(0, 4))):
+        place = draw(st.integers(0, min(len(content), 100)) | st.integers(0, len(content)))
+        end = place + draw(st.sampled_from([0, 1, 2, 4, 30, 10**6]))
+        content[place:end] = draw(st.sampled_from([b"", bytes(content[place:end]) * 2]) | st.binary(max_size=4))
+    return bytes(content)
+
+
+@cases(150, 5000)
+def test_pictures(count):
+    def check(content):
+        rows = [("a face", "row 0", lambda: content)]
+        originals = or_one_line(data.decode, rows, "made", "face", False)
+        assert originals is None or (originals.images.shape, originals.images.dtype) == ((1, 3, 64, 64), torch.uint8)
+        both = data.decode([*rows, ("a face", "row 1", lambda: encoded_pictures()[0])], "made", "face", True)
+        assert (len(both.images), both.skipped) == ((1, 1) if originals is None else (2, 0))
+
+    fuzz(count, check, damaged_pictures())
+
+
+# ---------------------------------------------------------------- records of models
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    autoencoder.ConvAutoencoder(4).save_pretrained(folder)
+    config = json.loads(json.dumps(autoencoder.asdict(data.DataConfig(source="twemoji"))))
+    (folder / "run.json").write_text(json.dumps({"source": "twemoji", "config": config}))
+    return folder
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(["none", "report", "emoji", 4, 10**30]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@cases(80, 1200)
+def test_records_of_models(count, model):
+    files = {name: (model / name).read_text() for name in ("config.json", "run.json")}
+    keys = sorted({key for text in files.values() for key in (json.loads(text), json.loads(text).get("config", {}))} if False else set())
+    del keys
+
+    def check(name, path, value, text):
+        content = json.loads(files[name])
+        inner = content.get("config", content)
+        options = sorted(inner)
+        place = options[path % len(options)]
+        inner[place] = value
+        (model / name).write_text(json.dumps(content) if text is None else text)
+        try:
+            found = or_one_line(composite.trained, model, "twemoji", 4)
+        finally:
+            (model / name).write_text(files[name])
+        if found:
+            assert type(found[0].latent) is int and found[0].latent == 4
+            assert cli.fits(json.loads(json.dumps(autoencoder.asdict(found[1]))), {f.name: f.type for f in composite.fields(data.DataConfig)})
+
+    text = st.none() | st.none() | st.text(max_size=20) | anything.map(json.dumps)
+    fuzz(count, check, st.sampled_from(sorted(files)), st.integers(0, 20), anything, text)
