@@ -262,13 +262,8 @@ def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
 
 
 def expand(originals: Originals, indices: torch.Tensor, config: DataConfig, part: str) -> Part:
-    """The originals at `indices`, followed by `config.copies` copies of each. Raises UserError if memory cannot hold them."""
-    copies = 0 if config.copies == "none" else config.copies
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
-    needed = len(indices) * (1 + copies) * 3 * SIZE**2 * 10  # bytes: twice as uint8, and twice as float32 for PCA
-    if needed > memory:
-        raise UserError(f"--copies {copies} needs {needed // 2**30} GB, and this machine has {memory // 2**30}; give fewer")
-    copied = indices.repeat(copies)
+    """The originals at `indices`, followed by `config.copies` copies of each."""
+    copied = indices.repeat(0 if config.copies == "none" else config.copies)
     copies = originals.images[copied]
     if config.augment == "report" and len(copied):
         copies = augment(copies, seed_for(f"augmentation of {part}", config.seed))
@@ -294,12 +289,22 @@ def deal(keys: list[str], seed: int) -> list[set[str]]:
     return [{key for i, key in enumerate(shuffled) if i % 5 in places} for places in ((0, 2, 4), (1,), (3,))]
 
 
-def split(originals: Originals, config: DataConfig) -> Splits:
-    """Copy and split the originals in the order that `config.split` says. Raises UserError."""
-    keys = originals.keys
-    distinct = len(set(keys))
+def check(originals: Originals, config: DataConfig) -> None:
+    """Raise UserError unless there are enough originals for a split, and enough memory for their copies."""
+    distinct = len(set(originals.keys))
     if distinct < FEWEST_NAMES:
         raise UserError(f"only {distinct} distinct names match --keyword {config.keyword!r}; a split needs {FEWEST_NAMES}")
+    images = len(originals.names) * (1 if config.copies == "none" else 1 + config.copies)
+    needed = images * 3 * SIZE**2 * 10  # bytes: twice as uint8, and twice as float32 for PCA
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
+    if needed > memory:
+        raise UserError(f"--copies {config.copies} needs {needed // 2**30} GB, and this machine has {memory // 2**30}; give fewer")
+
+
+def split(originals: Originals, config: DataConfig) -> Splits:
+    """Copy and split the originals in the order that `config.split` says. Raises UserError."""
+    check(originals, config)
+    keys = originals.keys
     if config.split == "report":
         whole = expand(originals, torch.arange(len(keys)), config, "all")
         parts = [Part(*whole[indices]) for indices in cut(len(whole), config.seed)]

@@ -325,6 +325,7 @@ def main(config: Config) -> dict:
     device = training.choose_device(config.device)
     originals = data.without(data.load_originals(config.source, config.keyword, config.skip_bad), config.hold_out)
     originals, labels = classify(originals)
+    data.check(originals, config)
     if config.split == "emoji":
         require_members(originals, labels, FOLDS)
     record = training.Record(config, originals.source, device)
