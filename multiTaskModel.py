@@ -325,9 +325,9 @@ def main(config: Config) -> dict:
     device = training.choose_device(config.device)
     originals = data.without(data.load_originals(config.source, config.keyword, config.skip_bad), config.hold_out)
     originals, labels = classify(originals)
-    data.check(originals, config)
     if config.split == "emoji":
         require_members(originals, labels, FOLDS)
+    data.check(originals, config)
     record = training.Record(config, originals.source, device)
     for k, name in enumerate(CLASSES):
         print(f"{name}:", ", ".join(member for member, label in zip(originals.names, labels) if label == k))
