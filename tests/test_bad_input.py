@@ -272,6 +272,12 @@ def test_large_but_legal(command):
     assert status == 0, error
 
 
+def test_more_numbers_than_pictures_are_finite(faces):
+    found = analogies.find_analogies(faces.names)
+    space = analogies.drawn_space(faces, found, [], autoencoder.LARGEST_LATENT)
+    assert space.latents.isfinite().all() and space.decode(space.latents[:2]).isfinite().all()
+
+
 @pytest.mark.parametrize("script", OPTIONS)
 def test_help_is_no_error(command, script):
     status, output, error = command(script, "--help")

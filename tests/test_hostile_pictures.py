@@ -105,6 +105,7 @@ def test_a_narrow_picture_is_a_line_on_white(size):
 
 
 BOMB, WORSE = png(10_000, 9_000, 8, 2, b""), png(60_000, 60_000, 8, 2, b"")
+EXIF = bytes.fromhex("457869660000 4d4d002a00000008 0002 010e000200000004 61626300 0112000300000001 00060000 00000000")  # turned, named abc
 NOISE = Image.effect_noise((64, 64), 100).convert("RGB")
 
 BAD = {
@@ -121,6 +122,8 @@ BAD = {
     "truncated PNG": (encode(NOISE)[:3000], "truncated"),
     "truncated JPEG": (encode(NOISE, "JPEG")[:1500], "truncated"),
     "PNG with a wrong checksum": (encode(NOISE).replace(b"IDAT", b"IDAt", 1), ""),
+    "broken EXIF, no number": (encode(plain("RGB", RED), "JPEG", exif=EXIF[:17] + b"J" + EXIF[18:40] + b"\x80" + EXIF[41:]), "not an integer"),
+    "broken EXIF, text for a number": (encode(plain("RGB", RED), "JPEG", exif=EXIF[:15] + b"A\x01\x1f" + EXIF[18:]), "abs()"),
     "real numbers": (encode(plain("F", 0.5), "TIFF"), "32 bits per pixel"),
     "whole numbers of 32 bits": (encode(plain("I", 70_000), "TIFF"), "32 bits per pixel"),
     "10000 pixels in a row": (encode(plain("RGB", RED, (10_000, 1))), "10000x1 pixels nothing is left"),
