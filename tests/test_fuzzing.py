@@ -54,7 +54,10 @@ def or_one_line(function, *arguments):
 # ---------------------------------------------------------------- command lines
 
 SCRIPTS = (data, autoencoder, multiTaskModel, composite, analogies, bench)
-VALUES = ["", "0", "1", "-1", "3", "1.5", "nan", "-inf", "1e400", str(10**12), "9" * 5000, "none", "None", "True", "report", "emoji", "auto", "cpu", "=", "--", "😀", "\ud800", "x\ny"]
+VALUES = [
+    "", "0", "1", "-1", "3", "1.5", "nan", "-inf", "1e400", str(10**12), "9" * 5000,
+    "none", "None", "True", "report", "emoji", "auto", "cpu", "=", "--", "😀", "\ud800", "x\ny",
+]  # fmt: skip
 
 
 def parse(script, arguments: list[str]):
@@ -232,6 +235,7 @@ def test_tables(count):
         if originals is not None:
             assert {"image", "text"} <= set(columns) and len(originals.names) == len(originals.images) == rows - originals.skipped
 
-    columns = st.fixed_dictionaries({"image": st.sampled_from(sorted(CELLS)), "text": st.sampled_from(sorted(CELLS))}, optional={"more": st.sampled_from(sorted(CELLS))})
-    few = st.dictionaries(st.sampled_from(["image", "text", "more"]), st.sampled_from(sorted(CELLS)), max_size=2)
+    kind = st.sampled_from(sorted(CELLS))
+    columns = st.fixed_dictionaries({"image": kind, "text": kind}, optional={"more": kind})
+    few = st.dictionaries(st.sampled_from(["image", "text", "more"]), kind, max_size=2)
     fuzz(count, check, columns | columns | few, st.integers(0, 3), st.booleans(), st.none() | st.none() | anything)
