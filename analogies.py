@@ -62,6 +62,7 @@ class Config:
 
     def __post_init__(self):
         cli.at_least(1, latent=self.latent, epochs=self.epochs, steps=self.steps)
+        cli.at_most(autoencoder.LARGEST_LATENT, latent=self.latent)
         cli.at_least(2, seeds=self.seeds)
 
 

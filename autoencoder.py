@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Literal, Sequence
+from typing import Literal, Sequence, get_args
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -36,6 +36,8 @@ import records
 import training
 from checkpoint import Checkpoint
 from cli import UserError
+
+LARGEST_LATENT = 2**12  # a third of the numbers of an image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,7 @@ class Config(data.DataConfig):
     def __post_init__(self):
         super().__post_init__()
         cli.at_least(1, latent=self.latent, epochs=self.epochs, batch_size=self.batch_size)
+        cli.at_most(LARGEST_LATENT, latent=self.latent)
         cli.at_least(0, dropout=self.dropout, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
         cli.at_least(0, refine_steps=self.refine_steps)
         cli.at_least(1, steps=self.steps, seconds=1 if self.seconds is None else self.seconds)
@@ -92,7 +95,7 @@ A model of the emoji autoencoder lab. Load it with `ConvAutoencoder.from_pretrai
 class ConvAutoencoder(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CARD):
     """The report's network. `save_pretrained(folder)` and `from_pretrained(folder)` keep it as safetensors."""
 
-    def __init__(self, latent: int = 128, dropout: float = 0.2, initialization: str = "he"):
+    def __init__(self, latent: int = 128, dropout: float = 0.2, initialization: Literal["he", "pytorch"] = "he"):
         super().__init__()
         self.latent = latent
         side = data.SIZE // 2 ** (len(CHANNELS) - 1)
@@ -141,16 +144,18 @@ def load(folder: Path) -> Autoencoder:
         raise UserError(f"{folder} holds no model.safetensors and config.json; train one with `python autoencoder.py --out {folder}`")
     try:
         content = json.loads(settings.read_text())
-        model_class = best.ResidualAutoencoder if "wide" in content else ConvAutoencoder
-        sizes = [value for value in content.values() if isinstance(value, int)]
-        if set(content) != set(signature(model_class).parameters) or not all(1 <= size <= 2**12 for size in sizes):
+        kinds = {model: {name: option.annotation for name, option in signature(model).parameters.items()} for model in get_args(Autoencoder)}
+        model_class = next((model for model in kinds if cli.fits(content, kinds[model])), None)
+        if not model_class or not all(1 <= content[name] <= LARGEST_LATENT for name, kind in kinds[model_class].items() if kind is int):
             raise ValueError("its config.json is no model's of this project")
-        model = model_class(**content)
-        model.load_state_dict(load_file(weights))
-    except (ValueError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"the model in {folder} cannot be used ({str(error).splitlines()[0]}); train it again") from None
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise UserError(f"the model in {folder} has weights that are not finite; train it again")
+        with torch.device("meta"):  # nothing is allocated for sizes that the weights do not have
+            model = model_class(**content)
+        # Copies, because the tensors that are read are the file itself, which the next training writes over.
+        model.load_state_dict({name: tensor.clone() for name, tensor in load_file(weights).items()}, assign=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"the model in {folder} cannot be used ({error}); train it again") from None
+    if not all(parameter.dtype == torch.float32 and parameter.isfinite().all() for parameter in model.parameters()):
+        raise UserError(f"the model in {folder} has weights that are not finite or not float32; train it again")
     return model.eval()
 
 

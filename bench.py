@@ -49,6 +49,8 @@ class Config:
 
     def __post_init__(self):
         cli.at_least(1, seeds=self.seeds, repeats=self.repeats, epochs=self.epochs, steps=self.steps)
+        for seconds in self.budgets or (0,):
+            cli.at_least(1, budgets=seconds)
 
 
 def process(*arguments: str) -> dict[str, float]:

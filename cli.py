@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import Callable, TypeVar
+from typing import Callable, Literal, TypeVar, get_args, get_origin
 
 import tyro
 from safetensors import SafetensorError
@@ -19,12 +19,37 @@ Config = TypeVar("Config")
 class UserError(Exception):
     """Something the user can mend. The message says in one line what is wrong and what to do."""
 
+    def __str__(self) -> str:
+        """One printable line that ends, whatever names and paths are in it."""
+        message = " ".join("".join(letter if letter.isprintable() else " " for letter in super().__str__()).split())
+        return message if len(message) <= 1000 else f"{message[:600]} ... {message[-390:]}"
+
 
 def at_least(minimum: float, **values: float) -> None:
     """Raise UserError for the first option whose value is below `minimum` or not finite."""
     for name, value in values.items():
         if not minimum <= value < math.inf:
             raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least {minimum}")
+
+
+def at_most(maximum: float, **values: float) -> None:
+    """Raise UserError for the first option whose value is above `maximum`."""
+    for name, value in values.items():
+        if value > maximum:
+            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at most {maximum}")
+
+
+def fits(value: object, kind: object) -> bool:
+    """Whether a value from a JSON file is of this kind: a class, a Literal, a union, a tuple of one kind, or a dict of kinds."""
+    if isinstance(kind, dict):
+        return isinstance(value, dict) and set(value) == set(kind) and all(fits(value[name], kind[name]) for name in kind)
+    if get_origin(kind) is tuple:
+        return isinstance(value, list) and all(fits(entry, get_args(kind)[0]) for entry in value)
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_args(kind):
+        return any(fits(value, member) for member in get_args(kind))
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def writable(*folders: Path) -> None:

@@ -10,7 +10,6 @@ Expect an MSE to the true picture of about 0.027: better than the unchanged targ
 """
 
 import json
-import math
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -53,8 +52,9 @@ class Config:
 
     def __post_init__(self):
         cli.at_least(1, latent=self.latent)
-        if not math.isfinite(self.strength):
-            raise UserError(f"--strength is {self.strength}; it must be a finite number")
+        cli.at_most(autoencoder.LARGEST_LATENT, latent=self.latent)
+        if not abs(self.strength) <= 1000:
+            raise UserError(f"--strength is {self.strength}; it must be between -1000 and 1000")
 
 
 def trained(folder: Path, source: str, latent: int) -> tuple[autoencoder.Autoencoder, data.DataConfig]:
@@ -68,9 +68,11 @@ def trained(folder: Path, source: str, latent: int) -> tuple[autoencoder.Autoenc
     model = autoencoder.load(folder)
     try:
         run = json.loads((folder / "run.json").read_text())
-        config = data.DataConfig(**{field.name: run["config"][field.name] for field in fields(data.DataConfig)})
-        trained_on = run["source"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        content = {field.name: run["config"][field.name] for field in fields(data.DataConfig)}
+        if not cli.fits(content, {field.name: field.type for field in fields(data.DataConfig)}):
+            raise ValueError("its config is none of this project")
+        config, trained_on = data.DataConfig(**content), run["source"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError) as error:
         raise UserError(f"{folder}/run.json does not say what the network was trained on ({error}); train it again") from None
     if trained_on != records.source_label(source):
         raise UserError(f"the network in {folder} was trained on {trained_on}, not {source}; give another --model or --source")

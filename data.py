@@ -1,4 +1,4 @@
-"""Emoji in, splits out: the one place where pictures are opened, augmented and split.
+"""Emoji in, splits out: the one place where pictures are gathered, augmented and split.
 
     python data.py                     # the table of the dataset and plots/contact_sheet.png
     python data.py --source twemoji    # the same, certainly offline
@@ -6,8 +6,9 @@
 Every script takes its pictures from `load`, as uint8 tensors that stay in memory.
 """
 
+import glob
 import hashlib
-import io
+import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,18 +16,17 @@ from pathlib import Path
 from typing import Callable, Iterable, Literal
 
 import torch
-from PIL import Image, ImageOps
+from PIL import UnidentifiedImageError
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
 
 import cli
 import figures
 import hub
 from cli import UserError
 from names import normalise, twin_key, twin_keys
+from pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
 
-SIZE = 64  # pixels per side, as in the report
 SPLIT = (0.6, 0.2)  # train and validation; the rest is the test set
 FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
 
@@ -45,6 +45,7 @@ class DataConfig:
     seed: int = 0  # from which every random generator is derived
 
     def __post_init__(self):
+        cli.at_least(0, seed=self.seed)
         if self.copies != "none":
             cli.at_least(1, copies=self.copies)
 
@@ -111,22 +112,6 @@ def generator(purpose: str, seed: int) -> torch.Generator:
 # ---------------------------------------------------------------- pictures
 
 
-def open_picture(encoded: bytes) -> Image.Image:
-    """Any encoded picture as RGB on white, upright. Raises what Pillow raises for one that it cannot decode."""
-    picture = Image.open(io.BytesIO(encoded))
-    if picture.mode.startswith("I;16"):
-        picture = picture.convert("I").point(lambda value: value / 256).convert("L")
-    picture = ImageOps.exif_transpose(picture).convert("RGBA")
-    ground = Image.new("RGBA", picture.size, "white")
-    ground.alpha_composite(picture)
-    return ground.convert("RGB")
-
-
-def to_tensor(picture: Image.Image) -> torch.Tensor:
-    """An RGB picture as a (3, SIZE, SIZE) uint8 tensor, padded with white to a square."""
-    return F.pil_to_tensor(ImageOps.pad(picture, (SIZE, SIZE), Image.Resampling.BILINEAR, color="white"))
-
-
 Row = tuple[str, str, Callable[[], bytes]]  # description, label for messages, reader of the encoded picture
 
 
@@ -142,12 +127,15 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
             continue
         try:
             images.append(to_tensor(open_picture(read())))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
+        except UNDECODABLE as error:
             if not skip_bad:
-                raise UserError(f"{label} cannot be decoded ({error}); mend it, or leave it out with --skip-bad") from None
+                reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
+                raise UserError(f"{label} cannot be decoded ({reason}); mend it, or leave it out with --skip-bad") from None
             skipped += 1
             continue
         names.append(name)
+    if skipped and not names:
+        raise UserError(f"none of the {skipped} matching pictures of {source} can be decoded; see why without --skip-bad")
     if not names:
         raise UserError(f"no emoji of {source} matches --keyword {keyword!r}; try another word, or '' for all")
     return Originals(source, names, torch.stack(images), skipped)
@@ -181,18 +169,22 @@ def dataset_rows(dataset, source: str) -> list[Row]:
     missing = {"image", "text"} - set(dataset.column_names)
     if missing:
         raise UserError(f"{source} has no column {' and no '.join(sorted(missing))}; it needs `image` and `text`")
-    dataset = dataset.cast_column("image", datasets.Image(decode=False))
+    dataset = dataset.select_columns(["image", "text"]).cast_column("image", datasets.Image(decode=False))
+    dataset = dataset.cast_column("text", datasets.Value("string"))
 
     def reader(index: int) -> Callable[[], bytes]:
         def read() -> bytes:
             image = dataset[index]["image"] or {}
             if image.get("bytes") is None:
-                return Path(image.get("path") or "").read_bytes()
+                path = Path(image.get("path") or "")
+                if not path.is_file():  # a device or a pipe would never end
+                    raise FileNotFoundError(f"{path} is no file" if image.get("path") else "it is empty")
+                return path.read_bytes()
             return image["bytes"]
 
         return read
 
-    return [(text, f"row {i} ({text}) of {source}", reader(i)) for i, text in enumerate(dataset["text"])]
+    return [(text, f"row {i} ({text!r:.60}) of {source}", reader(i)) for i, text in enumerate(dataset["text"])]
 
 
 def path_rows(path: Path) -> list[Row]:
@@ -203,21 +195,24 @@ def path_rows(path: Path) -> list[Row]:
     import datasets
 
     datasets.disable_progress_bars()
-    if not path.exists():
-        raise UserError(f"{path} is not there; --source takes auto, hub, twemoji, or the path of a parquet file or folder")
-    if path.is_file() and path.suffix != ".parquet":
-        raise UserError(f"{path} is not a parquet file; give a .parquet with `image` and `text`, or an image folder")
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs as an error is raised as well
     try:
+        path = path.expanduser()
+        if not path.exists():
+            raise UserError(f"{path} is not there; --source takes auto, hub, twemoji, or the path of a parquet file or folder")
+        if path.is_file() and path.suffix != ".parquet":
+            raise UserError(f"{path} is not a parquet file; give a .parquet with `image` and `text`, or an image folder")
         if path.is_file():
             return dataset_rows(datasets.Dataset.from_parquet(str(path)), str(path))
-        dataset = datasets.load_dataset("imagefolder", data_dir=str(path), split="train", drop_labels=True)
-    except (datasets.exceptions.DatasetsError, ValueError, FileNotFoundError) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise UserError(f"{path} cannot be read ({reason}); give a .parquet file or a folder of pictures") from None
-    if dataset.column_names == ["image"]:
-        files = dataset.cast_column("image", datasets.Image(decode=False))["image"]
-        dataset = dataset.add_column("text", [Path(file["path"]).stem for file in files])
-    return dataset_rows(dataset, str(path))
+        # All files, named: left to itself, `datasets` takes a picture called train or test for the name of a part.
+        files = f"{glob.escape(str(path.resolve()))}/**"
+        dataset = datasets.load_dataset("imagefolder", data_files=files, split="train", drop_labels=True)
+        if dataset.column_names == ["image"]:
+            files = dataset.cast_column("image", datasets.Image(decode=False))["image"]
+            dataset = dataset.add_column("text", [Path(file["path"]).stem for file in files])
+        return dataset_rows(dataset, str(path))
+    except (datasets.exceptions.DatasetsError, OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error.__cause__ or error}); give a .parquet file with rows, or a folder with pictures") from None
 
 
 def load_originals(source: str = "twemoji", keyword: str = "face", skip_bad: bool = False) -> Originals:
@@ -233,8 +228,10 @@ def load_originals(source: str = "twemoji", keyword: str = "face", skip_bad: boo
                 raise
             print(f"source: twemoji, the stand-in: {str(error).rpartition(';')[0]}")
             source = "twemoji"
+    elif not source:
+        raise UserError("--source is empty; it takes auto, hub, twemoji, or the path of a parquet file or folder")
     elif source != "twemoji":
-        rows = path_rows(Path(source).expanduser())
+        rows = path_rows(Path(source))
     if source == "twemoji":
         rows = twemoji_rows()
     return decode(rows, source, keyword, skip_bad)
@@ -293,12 +290,22 @@ def deal(keys: list[str], seed: int) -> list[set[str]]:
     return [{key for i, key in enumerate(shuffled) if i % 5 in places} for places in ((0, 2, 4), (1,), (3,))]
 
 
-def split(originals: Originals, config: DataConfig) -> Splits:
-    """Copy and split the originals in the order that `config.split` says. Raises UserError."""
-    keys = originals.keys
-    distinct = len(set(keys))
+def check(originals: Originals, config: DataConfig) -> None:
+    """Raise UserError unless there are enough originals for a split, and enough memory for their copies."""
+    distinct = len(set(originals.keys))
     if distinct < FEWEST_NAMES:
         raise UserError(f"only {distinct} distinct names match --keyword {config.keyword!r}; a split needs {FEWEST_NAMES}")
+    images = len(originals.names) * (1 if config.copies == "none" else 1 + config.copies)
+    needed = images * 3 * SIZE**2 * 10  # bytes: twice as uint8, and twice as float32 for PCA
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
+    if needed > memory:
+        raise UserError(f"--copies {config.copies} needs {needed // 2**30} GB, and this machine has {memory // 2**30}; give fewer")
+
+
+def split(originals: Originals, config: DataConfig) -> Splits:
+    """Copy and split the originals in the order that `config.split` says. Raises UserError."""
+    check(originals, config)
+    keys = originals.keys
     if config.split == "report":
         whole = expand(originals, torch.arange(len(keys)), config, "all")
         parts = [Part(*whole[indices]) for indices in cut(len(whole), config.seed)]
@@ -338,7 +345,8 @@ def load(config: DataConfig) -> Splits:
 def batches(part: Part, batch_size: int, order: torch.Generator | None = None) -> DataLoader:
     """Batches of (images, emoji); in random order if a generator is given. A batch is one index operation."""
     sampler = SequentialSampler(part) if order is None else RandomSampler(part, generator=order)
-    return DataLoader(part, sampler=BatchSampler(sampler, batch_size, drop_last=False), batch_size=None)
+    size = min(batch_size, max(len(part), 1))
+    return DataLoader(part, sampler=BatchSampler(sampler, size, drop_last=False), batch_size=None)
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,7 @@ def show(axes, picture: torch.Tensor, title: str = "") -> None:
     for spine in axes.spines.values():
         spine.set(color="#dddddd")
     if title:
-        axes.set_title("\n".join(textwrap.wrap(title, 17)), fontsize=8)
+        axes.set_title("\n".join(textwrap.wrap(title, 17, max_lines=6)), fontsize=8, parse_math=False)  # a name may hold a $
 
 
 def contact_sheet(images: torch.Tensor, path: Path, columns: int = 20) -> Path:

@@ -353,9 +353,11 @@ def main(config: Config) -> dict:
     if config.classification_weight == 0 and config.compare:
         raise UserError("--compare needs a --classification-weight above 0 to compare with none")
     device = training.choose_device(config.device)
-    originals, labels = classify(data.load_originals(config.source, config.keyword, config.skip_bad))
+    originals = data.without(data.load_originals(config.source, config.keyword, config.skip_bad), config.hold_out)
+    originals, labels = classify(originals)
     if config.split == "emoji":
         require_members(originals, labels, FOLDS)
+    data.check(originals, config)
     run = compare if config.compare else cross_validate if config.split == "emoji" else report_order
     about = {name: getattr(config, name) for name in ("preset", "split", "augment", "epochs", "seed", "classification_weight", "swap_halves")}
     with records.recording(config, originals, device) as record:

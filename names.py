@@ -16,8 +16,8 @@ FITZPATRICK = range(0x1F3FB, 0x1F400)  # the skin-tone modifiers, light to dark
 
 
 def normalise(text: str | None) -> str:
-    """Lower case, hyphens and underscores to single spaces: the sources spell differently."""
-    return " ".join(re.sub(r"[-_]", " ", (text or "").lower()).split())
+    """Lower case, hyphens, underscores and control characters to single spaces: the sources spell differently."""
+    return " ".join(re.sub(r"[-_\x00-\x1f\x7f-\x9f]", " ", (text or "").lower()).split())
 
 
 def twin_key(name: str) -> str:

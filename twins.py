@@ -178,10 +178,11 @@ class TwinMap:
 
 
 def principal_components(pictures: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean (D,) and first components (count, D) of (N, D); by the N by N products, as N is far below D."""
+    """Mean (D,) and first components (count, D) of (N, D), fewer if they have no more; by the N by N products, as N is far below D."""
     mean = pictures.mean(0)
     centred = pictures - mean
     values, vectors = torch.linalg.eigh(centred @ centred.T)
+    count = min(count, int((values > 1e-6 * values[-1]).sum()))
     return mean, (vectors[:, -count:] / values[-count:].sqrt()).flip(1).T @ centred
 
 
@@ -201,5 +202,5 @@ def fit(images: torch.Tensor, known: list[tuple[int, int]], latent: int) -> Twin
     twins = draw_twins(pictures[faces], pictures[cats], pictures[humans])
     twins[: len(cats)] = pictures[cats]  # the known ones need no drawing
     mean, components = principal_components(torch.cat([pictures, twins]).flatten(1), latent)
-    unmapped = TwinMap(mean, components, torch.eye(latent))
+    unmapped = TwinMap(mean, components, torch.eye(len(components)))
     return TwinMap(mean, components, ridge(unmapped.encode(pictures[faces]), unmapped.encode(twins)))

@@ -1,0 +1,43 @@
+"""One encoded picture to one tensor: the only place where pictures are decoded, whoever made them."""
+
+import io
+import struct
+import warnings
+
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms.v2 import functional as F
+
+SIZE = 64  # pixels per side, as in the report
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")  # one of Pillow's others starts a program
+UNDECODABLE = (  # what Pillow raises; the last two for broken EXIF
+    OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning, TypeError, struct.error,
+)  # fmt: skip
+
+
+def open_picture(encoded: bytes) -> Image.Image:
+    """Any encoded picture, of an animation the first, as RGB on white, upright. Raises one of UNDECODABLE."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of broken EXIF, say, beside good pixels
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # of sizes that Pillow would decode all the same
+        picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
+        if picture.mode in ("I", "F"):
+            raise ValueError("with 32 bits per pixel it does not say what is white")
+        key = picture.info.get("transparency")  # of 16-bit pictures a 16-bit colour, but Pillow compares 8 bits
+        if isinstance(key, tuple) and max(key) > 255:
+            picture.info["transparency"] = tuple(value >> 8 for value in key)
+        if picture.mode.startswith("I;16"):
+            if isinstance(key, int):
+                picture.info["transparency"] = key >> 8
+            picture = picture.convert("I").point(lambda value: value / 256).convert("L")
+        picture = ImageOps.exif_transpose(picture).convert("RGBA")
+    ground = Image.new("RGBA", picture.size, "white")
+    ground.alpha_composite(picture)
+    return ground.convert("RGB")
+
+
+def to_tensor(picture: Image.Image) -> torch.Tensor:
+    """An RGB picture as a (3, SIZE, SIZE) uint8 tensor, padded with white to a square. Raises ValueError for a mere line."""
+    if max(picture.size) >= 2 * SIZE * min(picture.size):
+        raise ValueError(f"of {picture.width}x{picture.height} pixels nothing is left at {SIZE}x{SIZE}")
+    return F.pil_to_tensor(ImageOps.pad(picture, (SIZE, SIZE), Image.Resampling.BILINEAR, color="white"))
