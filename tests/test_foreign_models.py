@@ -25,6 +25,7 @@ def trained(tmp_path_factory):
     autoencoder.ConvAutoencoder(latent=4).save_pretrained(folder)
     config = asdict(data.DataConfig(source="twemoji"))
     (folder / "run.json").write_text(json.dumps({"source": "twemoji", "config": config}))
+    (folder / "metrics.json").write_text("{}")
     return folder
 
 
