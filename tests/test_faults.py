@@ -183,6 +183,6 @@ def test_a_process_keeps_others_out_until_it_is_terminated(tmp_path, command):
 def test_memory_limit(tmp_path):
     limit = "import pathlib; size = int(pathlib.Path('/proc/self/statm').read_text().split()[0]) * 4096 + 600 * 2**20; "
     limit += "resource.setrlimit(resource.RLIMIT_AS, (size, size))"
-    run = process("--out", str(tmp_path), "--plots", str(tmp_path), "--copies", "40000", "--augment", "none", code=limit)
+    run = process("--out", str(tmp_path), "--plots", str(tmp_path), "--copies", "6000", "--augment", "none", code=limit)
     _, error = run.communicate()
     assert run.returncode == 2 and "memory" in error and error.count("\n") == 1, error
