@@ -17,6 +17,7 @@ import cli
 import data
 
 datasets.disable_progress_bars()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started in the background is deaf to it
 ROOT = Path(__file__).parent.parent
 
 

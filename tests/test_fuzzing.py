@@ -170,6 +170,7 @@ def model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     autoencoder.ConvAutoencoder(4).save_pretrained(folder)
     (folder / "run.json").write_text(json.dumps({"source": "twemoji", "config": asdict(data.DataConfig(source="twemoji"))}))
+    (folder / "metrics.json").write_text("{}")
     return folder
 
 
