@@ -120,14 +120,16 @@ def trained_spaces(config: Config, faces: data.Originals, seed: int, hold_out: l
             source=faces.source, preset=preset, seed=seed, hold_out=tuple(hold_out), epochs=config.epochs, steps=config.steps,
             refine_steps=0, latent=config.latent, device=config.device, out=folder, plots=folder, resume=records.unfinished(folder),
         )  # fmt: skip
-        if not (part1.out / "metrics.json").exists():
-            print(f"training {part1.out}")
+        if not (folder / "metrics.json").exists():
+            print(f"training {folder}")
             autoencoder.main(part1)
-        model, trained_on = composite.trained(part1.out, faces.source, config.latent)
+        model, trained_on = composite.trained(folder, faces.source, config.latent)
         splits = data.split(data.without(faces, trained_on.hold_out), trained_on)
         seen = {splits.originals.names[i] for i in splits.train.emoji}
         if seen & set(hold_out) or set(trained_on.hold_out) != set(hold_out):
-            raise UserError(f"{part1.out} was trained on emoji that should be held out; delete it and run again")
+            raise UserError(f"{folder} was trained on emoji that should be held out; delete it and run again")
+        if other := records.differences(folder, records.described(part1, faces.source)):
+            raise UserError(f"{folder} holds a network with other options ({other}); delete it, or give another --out")
         spaces[preset] = composite.network_space(model.to(device), faces.images, device)
     return {**spaces, "PCA": arithmetic.pca_space(faces.images, baselines.fit_pca(splits.train.images, config.latent))}
 

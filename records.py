@@ -28,6 +28,11 @@ def source_label(source: str) -> str:
     return f"{hub.DATASET}@{hub.REVISION}" if source == "hub" else source
 
 
+def described(config, source: str) -> dict:
+    """The part of run.json that decides the result, as it is read again."""
+    return {"source": source_label(source), "config": json.loads(json.dumps(asdict(config), default=str))}
+
+
 def settings(run: dict) -> dict:
     """What decides the result of a run, from its run.json: the options, with the source that `auto` took."""
     return {name: value for name, value in run["config"].items() if name not in IRRELEVANT} | {"source": run["source"]}
@@ -58,15 +63,13 @@ class Record:
     def __init__(self, config, originals: Originals, device: torch.device):
         """`config` names the folder `out`. Raises UserError if there is a run that `config` does not allow to replace or resume."""
         self.folder, self.originals, self.started = config.out, originals, time.monotonic()
-        run = {
+        self.run = {
             "command": " ".join(["python", *sys.argv]),
-            "source": source_label(originals.source),
-            "config": asdict(config),
+            **described(config, originals.source),
             "device": str(device),
             "threads": torch.get_num_threads(),
             "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         }
-        self.run = json.loads(json.dumps(run, default=str))  # as it is read again
         resume = getattr(config, "resume", False)
         again = self.admit(resume, config.overwrite)
         for path in self.folder.glob(".*.part"):  # of a killed process

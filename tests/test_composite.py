@@ -268,6 +268,8 @@ def test_held_out_names_never_reach_training(tmp_path, faces, monkeypatch):
     assert set(run["config"]["hold_out"]) == set(held_out)
     splits = data.load(data.DataConfig(source="twemoji", hold_out=tuple(held_out)))
     assert not {splits.originals.names[i] for part in (splits.train, splits.val, splits.test) for i in part.emoji} & set(held_out)
+    with pytest.raises(UserError, match="other options .--epochs 1, not 2"):
+        analogies.trained_spaces(replace(config, epochs=2), faces, 0, held_out, torch.device("cpu"))
     # a network that saw them is refused
     (folder / "run.json").write_text((folder / "run.json").read_text().replace(f'"{held_out[0]}",', ""))
     with pytest.raises(UserError, match="should be held out"):
@@ -315,8 +317,10 @@ def test_drawn_twins_beat_pixel_arithmetic_on_held_out_cats(faces):
     assert sum(rank == 1 for rank in ranks) >= 45 and mse < 0.04
 
 
-def test_benchmark_on_tiny_networks(tmp_path, monkeypatch):
+def test_benchmark_on_tiny_networks(tmp_path, monkeypatch, everything):
     main = autoencoder.main
+    # decoded once, not for each of the 16 networks
+    monkeypatch.setattr(data, "load_originals", lambda source, keyword="face", skip_bad=False: data.matching(everything, keyword))
     monkeypatch.setattr(autoencoder, "main", lambda config: main(replace(config, copies="none")))  # a quarter of the time
     monkeypatch.setattr(best, "PCA_IMAGES", 256)
     config = analogies.Config(source="twemoji", seeds=2, epochs=1, steps=1, latent=4, out=tmp_path, plots=tmp_path)

@@ -120,6 +120,15 @@ def test_too_little_memory(command, monkeypatch, error):
     assert status == 2 and "memory" in error and "--batch-size" in error and error.count("\n") == 1
 
 
+def test_a_clock_that_goes_backwards(command, tmp_path, monkeypatch):
+    clock = iter(range(10**9, 0, -3600))
+    monkeypatch.setattr("time.time", lambda: float(next(clock)))
+    assert command(autoencoder, *TINY)[0] == 0
+    rows = [json.loads(line)["seconds"] for line in (tmp_path / OUT / "metrics.jsonl").read_text().splitlines()]
+    seconds = json.loads((tmp_path / OUT / "metrics.json").read_text())["seconds"]
+    assert rows == sorted(rows) and 0 <= rows[0] and rows[-1] - 1 <= seconds < 600
+
+
 def test_other_errors_are_not_hushed_up(command, monkeypatch):
     for error in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FileNotFoundError(2, "No such file", "x")):
         monkeypatch.setattr(data, "expand", lambda *_: (_ for _ in ()).throw(error))
