@@ -102,8 +102,8 @@ class ConvAutoencoder(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL
         features = CHANNELS[-1] * side**2
         down, up = [], []
         for wide, narrow in zip(CHANNELS, CHANNELS[1:]):
-            down += [nn.Conv2d(wide, narrow, 3, stride=2, padding=1), nn.ReLU()]
-            up = [nn.ConvTranspose2d(narrow, wide, 3, stride=2, padding=1, output_padding=1), nn.ReLU(), *up]
+            down += [nn.Conv2d(wide, narrow, 3, stride=2, padding=1), nn.ReLU(inplace=True)]
+            up = [nn.ConvTranspose2d(narrow, wide, 3, stride=2, padding=1, output_padding=1), nn.ReLU(inplace=True), *up]
         self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(features, latent))
         self.dropout = nn.Dropout(dropout)
         self.decoder = nn.Sequential(

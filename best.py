@@ -177,7 +177,10 @@ class Diet:
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """`count` images augmented as the report's copies: the material of PCA, at the start and as the baseline."""
-        return torch.cat([self.batch(256, generator, harder=False)[0] for _ in range(math.ceil(count / 256))])
+        images = torch.empty(count, *self.faces.shape[1:], device=self.faces.device)
+        for part in images.split(256):
+            part.copy_(self.batch(len(part), generator, harder=False)[0])
+        return images
 
 
 @lru_cache(maxsize=1)
@@ -292,7 +295,8 @@ def fit(
 
 def refined_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor, steps: int) -> dict[str, torch.Tensor]:
     """The MSE with refined latents."""
-    reconstructions = model.decode(refine(model, images, steps)).clamp(0, 1)
+    latents = torch.cat([refine(model, part, steps) for part in images.split(64)])  # all at once need more memory
+    reconstructions = model.decode(latents).clamp(0, 1)
     return {"loss": nn.functional.mse_loss(reconstructions, images)}
 
 

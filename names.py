@@ -35,11 +35,11 @@ def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
     same = codes[:, None] == codes
     for view in (images, images.flip(3)):
         # Averaging brings pictures closer, if anything: who is far apart as a thumbnail need not be compared in full.
-        thumbnails = [
+        thumbnails, others = (
             torch.cat([nn.functional.avg_pool2d(part.float() / 255, 4).flatten(1) for part in pictures.split(256)]) for pictures in (view, images)
-        ]
-        near = torch.cdist(*thumbnails).square() < ALIKE * thumbnails[0].shape[1]
-        for pair in near.triu(1).nonzero().split(1024):
+        )
+        near = torch.cat([torch.cdist(part, others).square() < ALIKE * others.shape[1] for part in thumbnails.split(256)])
+        for pair in near.triu(1).nonzero().split(256):
             one, other = pair.unbind(1)
             distances = (view[one].float() - images[other].float()).square().mean((1, 2, 3)) / 255**2
             same[one, other] |= distances < ALIKE

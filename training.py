@@ -20,7 +20,6 @@ Losses = Callable[[nn.Module, torch.Tensor, torch.Tensor], dict[str, torch.Tenso
 
 def choose_device(name: str) -> torch.device:
     """`auto` is CUDA, MPS or the processor, whichever is there first. Raises UserError."""
-    keep_freed_memory()
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, there in available.items() if there)
@@ -46,6 +45,7 @@ def keep_freed_memory() -> None:
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
     """Channels last is the layout in which strided convolutions are fastest on CPU and CUDA."""
+    keep_freed_memory()  # from here on; what loading and PCA needed is given back
     return model.to(device) if device.type == "mps" else model.to(device, memory_format=torch.channels_last)
 
 
