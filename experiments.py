@@ -10,14 +10,18 @@
 
 The report's network and training, tested on emoji it has never seen, beside a PCA of the same training images with as many
 components. Every setting meets the same seeds; a seed is one of five folds and the weights, so verdicts are on paired differences.
-Writes runs/experiments/NAME/ and plots/experiment_NAME.png; finished points are kept in runs/experiments/points/ and not
+Writes runs/experiments/NAME.json and plots/experiment_NAME.png; finished points are kept in runs/experiments/points/ and not
 computed again, whatever stopped the run. Expect 6 to 11 minutes each on 2 cores.
 """
 
+import contextlib
 import hashlib
 import json
 import multiprocessing
 import os
+import signal
+import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
@@ -32,7 +36,6 @@ import baselines
 import cli
 import figures
 import points
-import training
 from cli import UserError
 from points import Point
 
@@ -162,15 +165,30 @@ class Config:
 # ---------------------------------------------------------------- running points
 
 
+def start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it, even if it was killed."""
+
+    def end_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
 def in_processes(missing: dict[Key, Point], workers: int) -> Iterator[tuple[Key, dict]]:
     """Compute the points in `workers` processes. A process opens the pictures once, for all its points."""
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker) as pool:
         futures = {pool.submit(points.measure, point): key for key, point in missing.items()}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool:
             raise UserError("a worker process died, perhaps of too little memory; what is finished is kept: run again with fewer --workers") from None
+        except (KeyboardInterrupt, GeneratorExit):
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -198,24 +216,34 @@ def on_ray(missing: dict[Key, Point]) -> Iterator[tuple[Key, dict]]:
         ray.shutdown()
 
 
+def write(path: Path, content: dict) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2))
+    os.replace(temporary, path)
+
+
+def stored(path: Path, point: Point) -> dict | None:
+    """The metrics in the file of a finished point; None if there is none, or it is not whole or another point's."""
+    try:
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return content["metrics"] if content.get("point") == asdict(point) else None
+
+
 def sweep(wanted: dict[Key, Point], folder: Path, run: Runner) -> dict[Key, dict]:
-    """The metrics of all points. Each is kept in a file of its own, named by its settings, and read if it is there."""
-    cli.writable(folder)
+    """The metrics of all points. Each is kept in a file of its own, named by its settings, and not computed again."""
     files = {key: folder / f"{hashlib.sha256(json.dumps(asdict(point)).encode()).hexdigest()[:16]}.json" for key, point in wanted.items()}
-    results = {}
-    for key, point in wanted.items():
-        stored = json.loads(files[key].read_text()) if files[key].exists() else {}
-        if stored.get("point") == asdict(point):
-            results[key] = stored["metrics"]
-    print(f"{len(results)} of {len(wanted)} points are on file in {folder}")
-    missing = {key: point for key, point in wanted.items() if key not in results}
-    for key, metrics in run(missing) if missing else ():
-        temporary = files[key].with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps({"point": asdict(wanted[key]), "metrics": metrics}, indent=2))
-        os.replace(temporary, files[key])
-        results[key] = metrics
-        numbers = ", ".join(f"{name.replace('_', ' ')} {cell(name, [value])}" for name, value in metrics.items())
-        print(f"{key[0]}, seed {key[1]}: {numbers}", flush=True)
+    results = {key: stored(files[key], point) for key, point in wanted.items()}
+    missing = {key: point for key, point in wanted.items() if results[key] is None}
+    print(f"{len(wanted) - len(missing)} of {len(wanted)} points are on file in {folder}")
+    with contextlib.closing(run(missing)) as computed:
+        for key, metrics in computed:
+            write(files[key], {"point": asdict(wanted[key]), "metrics": metrics})
+            results[key] = metrics
+            numbers = ", ".join(f"{name.replace('_', ' ')} {cell(name, [value])}" for name, value in metrics.items())
+            print(f"{key[0]}, seed {key[1]}: {numbers}", flush=True)
     return results
 
 
@@ -282,17 +310,17 @@ def table(varied: str, values: dict[str, dict[str, list]]) -> str:
 
 def main(config: Config) -> dict:
     """Compute what is not on file yet, print, record and draw. Returns the metrics."""
-    experiment, folder = EXPERIMENTS[config.name], config.out / config.name
+    experiment, folder, plots = EXPERIMENTS[config.name], config.out, config.plots
     if config.quick:
-        folder = config.out / f"{config.name}-quick"
-        config = replace(config, seeds=QUICK["seeds"], plots=folder)
+        config = replace(config, seeds=QUICK["seeds"])
+        folder = plots = config.out / "quick"
         print(f"quick: {QUICK['seeds']} seeds, {QUICK['steps']} steps; these numbers say nothing")
+    cli.writable(folder, plots, config.out / "points")
     source = points.pictures(config.source, "face").source
     changes = {"source": source, **({"steps": QUICK["steps"]} if config.quick else {})}
     settings = {name: replace(point, **changes) for name, point in experiment.settings.items()}
     for point in settings.values():
         points.chosen(point)  # too few emoji are an error now, not in a worker
-    record = training.Record(replace(config, out=folder), source, torch.device("cpu"))
 
     wanted = {(name, seed): replace(point, seed=seed) for seed in range(config.seeds) for name, point in settings.items()}
     workers = min(config.workers or os.cpu_count() or 1, len(wanted))
@@ -305,7 +333,7 @@ def main(config: Config) -> dict:
     print(table(experiment.varied, values))
     for outcome in judged:
         print(sentence(outcome))
-    print("figure", figures.experiment(values, experiment.varied, config.plots / f"experiment_{config.name}.png"))
+    print("figure", figures.experiment(values, experiment.varied, plots / f"experiment_{config.name}.png"))
     rows = [
         {
             "setting": name,
@@ -316,8 +344,10 @@ def main(config: Config) -> dict:
         }
         for name, metrics in values.items()
     ]
-    about = {"experiment": config.name, "varied": experiment.varied, "quick": config.quick, "seeds": config.seeds}
-    return record.finish({"source": training.source_label(source), **about, "rows": rows, "speculations": judged})
+    about = {"command": " ".join(["python", *sys.argv]), "experiment": config.name, "varied": experiment.varied, "torch": torch.__version__}
+    metrics = {**about, "source": source, "quick": config.quick, "seeds": config.seeds, "rows": rows, "speculations": judged}
+    write(folder / f"{config.name}.json", metrics)
+    return metrics
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The experiments: what a point trains and tests on, sweeps that go on where they stopped, and verdicts."""
 
 import json
-import os
-from dataclasses import asdict, replace
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,11 +126,10 @@ def test_points(name):
             assert metrics["majority_balanced_accuracy"] == 1 / len(points.CLASSES[point.classes][0])
 
 
-def test_a_point_gets_better_with_steps_and_is_the_same_again():
+def test_a_point_gets_better_with_steps():
     point = Point(images="happy or sad", classes="happy or sad", copies=1, latent=8)
-    short, long, again = (points.measure(replace(point, steps=steps)) for steps in (2, 12, 12))
-    assert long["mse"] < short["mse"]
-    assert {**long, "seconds": 0} == {**again, "seconds": 0}
+    short, long = (points.measure(replace(point, steps=steps)) for steps in (1, 8))
+    assert long["mse"] < short["mse"] and long["train_mse"] < short["train_mse"]
 
 
 def test_two_workers_compute_what_one_does():
@@ -173,12 +172,12 @@ def test_a_stopped_sweep_goes_on_with_the_missing_points(computed, tmp_path, cap
     with pytest.raises(KeyboardInterrupt):
         experiments.main(config(tmp_path, seeds=3))
     assert len(list((tmp_path / "runs/points").iterdir())) == 4
-    assert not (tmp_path / "runs/dropout/metrics.json").exists()
+    assert not (tmp_path / "runs/dropout.json").exists()
     computed.limit = 10**6
     metrics = experiments.main(config(tmp_path, seeds=3))
     assert len(computed) == len(set(computed)) == 9  # none twice
     assert "4 of 9 points are on file" in capsys.readouterr().out
-    assert json.loads((tmp_path / "runs/dropout/metrics.json").read_text()) == metrics
+    assert json.loads((tmp_path / "runs/dropout.json").read_text()) == metrics
     assert (tmp_path / "plots/experiment_dropout.png").exists()
     assert experiments.main(config(tmp_path, seeds=3))["rows"] == metrics["rows"] and len(computed) == 9
     experiments.main(config(tmp_path, seeds=4))
@@ -190,7 +189,8 @@ def test_rows_hold_every_seed_and_the_verdict_follows_from_them(computed, tmp_pa
     assert [row["setting"] for row in metrics["rows"]] == ["0", "0.2", "0.5"]
     for row in metrics["rows"]:
         values = row["values"]["mse"]
-        assert len(values) == 5 and row["mean"]["mse"] == pytest.approx(np.mean(values)) and row["spread"]["mse"] == pytest.approx(np.std(values, ddof=1))
+        assert len(values) == 5 and row["mean"]["mse"] == pytest.approx(np.mean(values))
+        assert row["spread"]["mse"] == pytest.approx(np.std(values, ddof=1))
     (judged,) = metrics["speculations"]
     assert judged["verdict"] == "supported" and judged["comparisons"][0]["mean"] == pytest.approx(-0.0098)
 
@@ -207,10 +207,10 @@ def test_a_file_of_other_settings_or_half_a_file_is_not_believed(computed, tmp_p
 
 def test_quick_leaves_the_figures_and_points_of_a_full_run(computed, tmp_path):
     experiments.main(config(tmp_path))
-    before = (tmp_path / "plots/experiment_dropout.png").stat().st_mtime_ns, (tmp_path / "runs/dropout/metrics.json").read_text()
+    before = (tmp_path / "plots/experiment_dropout.png").stat().st_mtime_ns, (tmp_path / "runs/dropout.json").read_text()
     metrics = experiments.main(config(tmp_path, quick=True))
     assert metrics["quick"] and metrics["seeds"] == 2 and metrics["rows"][0]["point"]["steps"] == experiments.QUICK["steps"]
-    assert before == ((tmp_path / "plots/experiment_dropout.png").stat().st_mtime_ns, (tmp_path / "runs/dropout/metrics.json").read_text())
+    assert before == ((tmp_path / "plots/experiment_dropout.png").stat().st_mtime_ns, (tmp_path / "runs/dropout.json").read_text())
     experiments.main(config(tmp_path))
     assert len(computed) == 15 + 6
 
@@ -291,7 +291,7 @@ def test_all_comparisons_must_hold(error, accuracy, outcome):
 )
 def test_bad_input(command, tmp_path, monkeypatch, arguments, message):
     (tmp_path / "file").write_text("")
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     status, _, error = command(experiments, *arguments)
     assert status == 2 and message in error and error.count("\n") == 1
 
