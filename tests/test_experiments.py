@@ -281,7 +281,7 @@ def test_all_comparisons_must_hold(error, accuracy, outcome):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ([], "name"),
+        ([], "latent"),
         (["depth"], "depth"),
         (["dropout", "--seeds", "1"], "--seeds is 1"),
         (["dropout", "--workers", "0"], "--workers is 0"),
