@@ -195,6 +195,7 @@ def in_processes(missing: dict[Key, Point], workers: int) -> Iterator[tuple[Key,
 
 def on_ray(missing: dict[Key, Point]) -> Iterator[tuple[Key, dict]]:
     """Compute the points on the cores of the cluster that RAY_ADDRESS names; this folder's scripts go there with them."""
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # Ray would look for a missing cluster for a quarter of an hour
     try:
         import ray
     except ImportError:
@@ -203,8 +204,8 @@ def on_ray(missing: dict[Key, Point]) -> Iterator[tuple[Key, dict]]:
         raise UserError("--ray needs the environment variable RAY_ADDRESS, the address of a Ray cluster, or `local` for this machine")
     scripts = {"working_dir": str(Path(__file__).parent), "excludes": ["runs", "plots", ".git", ".venv"]}
     try:
-        ray.init(runtime_env=scripts, log_to_driver=False)
-    except ConnectionError as error:
+        ray.init(runtime_env=scripts, log_to_driver=False, logging_level="warning")
+    except (OSError, ValueError) as error:
         raise UserError(f"no Ray cluster answers at {os.environ['RAY_ADDRESS']} ({str(error).splitlines()[0]})") from None
     task = ray.remote(points.measure)
     pending = {task.remote(point): key for key, point in missing.items()}
