@@ -1,6 +1,7 @@
 """The experiments: what a point trains and tests on, sweeps that go on where they stopped, and verdicts."""
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import best
 import data
 import experiments
 import points
+from conftest import ROOT
 from experiments import EXPERIMENTS, Comparison, Speculation
 from points import Point
 
@@ -310,3 +312,18 @@ def test_ray_computes_what_a_worker_does(monkeypatch):
     wanted = {("a", seed): Point(images="happy or sad", classes="happy or sad", seed=seed, **TINY) for seed in (0, 1)}
     for key, metrics in experiments.on_ray(wanted):
         assert {**metrics, "seconds": 0} == {**points.measure(wanted[key]), "seconds": 0}
+
+
+@pytest.mark.long
+def test_a_killed_process_leaves_its_points_and_no_worker(tmp_path):
+    script = [sys.executable, "-u", str(ROOT / "experiments.py"), "dropout", "--quick", "--source", "twemoji", "--out", ".", "--plots", "."]
+    killed = subprocess.Popen(script, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for line in killed.stdout:
+        if "seed 0" in line:
+            break
+    killed.kill()
+    killed.communicate(timeout=60)  # ends when the last worker, which also has its output, is gone
+    kept = {file: file.read_text() for file in (tmp_path / "points").glob("*.json")}
+    again = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert 1 <= len(kept) < 6 and f"{len(kept)} of 6 points are on file" in again and again.count("seed ") == 6 - len(kept)
+    assert all(file.read_text() == content for file, content in kept.items())  # the seconds tell a second computation apart
