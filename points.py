@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Iterator, Literal
 
 import torch
 from sklearn.metrics import recall_score
@@ -142,11 +142,11 @@ def copied(point: Point, originals: data.Originals) -> data.Part:
     return part
 
 
-def repeated(part: data.Part, count: int, seed: int) -> data.Part:
-    """`count` images: passes over `part`, each in its own order, end to end. So every material gets as many steps."""
-    generator = data.generator("passes", seed)
-    order = torch.cat([torch.randperm(len(part), generator=generator) for _ in range(math.ceil(count / len(part)))])[:count]
-    return data.Part(*part[order])
+def stream(part: data.Part, steps: int, batch_size: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """`steps` batches: passes over `part`, each in its own order, end to end. So every material gets as many steps."""
+    generator, count = data.generator("order", seed), steps * batch_size
+    passes = [torch.randperm(len(part), generator=generator) for _ in range(math.ceil(count / len(part)))]
+    return (part[indices] for indices in torch.cat(passes)[:count].split(batch_size))
 
 
 def reconstruction_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -192,7 +192,7 @@ def measure(point: Point) -> dict[str, float | None]:
     emoji, tested = divide(point)
     images, test = copied(point, emoji), data.Part(tested.images, torch.arange(len(tested.names)))
     copies = data.expand(tested, test.emoji, data.DataConfig(seed=point.seed), "test")
-    config = part2.Config(seed=point.seed, latent=point.latent, dropout=point.dropout, epochs=1)
+    config = part2.Config(latent=point.latent, dropout=point.dropout)
 
     loss = part2.MultiTaskLoss(labels(emoji.names, point.classes), point.weight) if point.classes != "none" else reconstruction_loss
     if point.augmentation == "adversarial":
@@ -200,9 +200,9 @@ def measure(point: Point) -> dict[str, float | None]:
     torch.manual_seed(data.seed_for("weights", point.seed))
     network = part2.MultiTaskAutoencoder(point.latent, point.dropout, classes=len(CLASSES[point.classes][0]))
     model = training.to_device(network, device)
-    nothing = data.Part(test.images[:0], test.emoji[:0])  # nothing is chosen, so nothing is spent on validation
-    splits = data.Splits(emoji, repeated(images, point.steps * config.batch_size, point.seed), nothing, test)
-    training.train(model, splits, loss, config, device, None, {"seed": point.seed})
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
+    torch.manual_seed(data.seed_for("dropout", point.seed))
+    training.one_pass(model, stream(images, point.steps, config.batch_size, point.seed), loss, device, optimizer)
 
     def mse(part: data.Part) -> float:
         return training.evaluate(model, part, reconstruction_loss, device)["loss"]

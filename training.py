@@ -140,12 +140,11 @@ def evaluate(model: nn.Module, part: data.Part, losses: Losses, device: torch.de
 
 
 def train(
-    model: nn.Module, splits: data.Splits, losses: Losses, config, device: torch.device, record: Record | None, run: dict | None = None
+    model: nn.Module, splits: data.Splits, losses: Losses, config, device: torch.device, record: Record, run: dict | None = None
 ) -> list[dict]:
     """Train `model` with Adam as `config` says. Returns a row per epoch, which is also recorded and printed.
 
     `run` tells the run apart where a script makes many: it goes into the rows, and they are not printed.
-    Without a record, as one of many runs at once, it neither records nor shows its progress.
     """
     optimizer = torch.optim.Adam(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type != "mps"
@@ -153,15 +152,14 @@ def train(
     batches = data.batches(splits.train, config.batch_size, data.generator("order", config.seed))
     torch.manual_seed(data.seed_for("dropout", config.seed))
     history = []
-    with tqdm(total=config.epochs * len(batches), unit="batch", leave=False, disable=None if record else True) as progress:
+    with tqdm(total=config.epochs * len(batches), unit="batch", leave=False, disable=None) as progress:
         for epoch in range(1, config.epochs + 1):
             parts = {"train": one_pass(model, batches, losses, device, optimizer, progress, precision=config.precision)}
             if len(splits.val):
                 parts["val"] = evaluate(model, splits.val, losses, device)
             row = {f"{part}_{name}": value for part, values in parts.items() for name, value in values.items()}
             history.append({**(run or {}), "epoch": epoch, **row})
-            if record:
-                record.epoch(history[-1])
+            record.epoch(history[-1])
             if not run:
                 progress.write(epoch_line(epoch, config.epochs, parts))
     return history

@@ -81,9 +81,11 @@ def test_nothing_tested_is_trained_on(images):
 
 def test_every_material_gets_as_many_steps(faces):
     part = data.Part(faces.images[:10], torch.arange(10))
-    stream = points.repeated(part, 64, 0)
-    assert len(stream) == 64 and set(stream.emoji.bincount().tolist()) == {6, 7}
-    assert len(points.repeated(part, 4, 0)) == 4
+    batches = list(points.stream(part, steps=4, batch_size=16, seed=0))
+    emoji = torch.cat([emoji for _, emoji in batches])
+    assert [len(images) for images, _ in batches] == [16] * 4 and emoji[:10].unique().numel() == emoji[10:20].unique().numel() == 10
+    assert emoji[:10].tolist() != emoji[10:20].tolist() and torch.equal(batches[1][0], faces.images[batches[1][1]])
+    assert len(list(points.stream(part, steps=1, batch_size=4, seed=0))) == 1
 
 
 def test_augmentations_change_the_copies_only_and_strong_ones_more():
