@@ -243,7 +243,7 @@ def sweep(wanted: dict[Key, Point], folder: Path, run: Runner) -> dict[Key, dict
         for key, metrics in computed:
             write(files[key], {"point": asdict(wanted[key]), "metrics": metrics})
             results[key] = metrics
-            numbers = ", ".join(f"{name.replace('_', ' ')} {cell(name, [value])}" for name, value in metrics.items())
+            numbers = ", ".join(f"{name.replace('_', ' ')} {cell(name, [value])}" for name, value in metrics.items() if value is not None)
             print(f"{key[0]}, seed {key[1]}: {numbers}", flush=True)
     return results
 
