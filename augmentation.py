@@ -78,22 +78,22 @@ def hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
 
 
-def augment(images: torch.Tensor, generator: torch.Generator, move: float = 0.0) -> torch.Tensor:
-    """The report's augmentation: flip, rotation up to 10 degrees, jitter of 0.2/0.2/0.2/0.1, and beyond it
-    shifts of up to `move` of the side and scales within 1 +- 2 x `move`. Colour operations come in an order drawn per batch.
+def augment(images: torch.Tensor, generator: torch.Generator, move: float = 0.0, strength: float = 1.0) -> torch.Tensor:
+    """The report's augmentation: flip, rotation up to 10 degrees, jitter of 0.2/0.2/0.2/0.1, the last two times `strength`, and
+    beyond it shifts of up to `move` of the side and scales within 1 +- 2 x `move`. Colour operations come in an order drawn per batch.
     """
     images = warp(
         images,
-        degrees=uniform(images, -10, 10, generator),
+        degrees=uniform(images, -10 * strength, 10 * strength, generator),
         flipped=(uniform(images, 0, 1, generator) < 0.5).float(),
         scale=uniform(images, 1 - 2 * move, 1 + 2 * move, generator),
         shift=uniform(images, -2 * move, 2 * move, generator, 2),
     )
     for operation in torch.randperm(4, generator=generator).tolist():
         if operation == 3:
-            images = hue(images, uniform(images, -0.1, 0.1, generator))
+            images = hue(images, uniform(images, -0.1 * strength, 0.1 * strength, generator))
         else:
-            images = (brightness, contrast, saturation)[operation](images, uniform(images, 0.8, 1.2, generator))
+            images = (brightness, contrast, saturation)[operation](images, uniform(images, 1 - 0.2 * strength, 1 + 0.2 * strength, generator))
     return images
 
 

@@ -182,8 +182,7 @@ def main(config: Config) -> dict:
     }
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     results = {"machine": machine, "quick": config.quick, "rows": rows, "ratios": ratios}
-    with files.written_whole(config.out / "results.json") as path:
-        path.write_text(json.dumps(results, indent=2))
+    files.write_json(config.out / "results.json", results)
     print(table(rows))
     for name, value in ratios.items():
         print(f"{name}: {', '.join(f'{v:.3f}' for v in value) if isinstance(value, list) else f'{value:.4f}'}")

@@ -200,3 +200,28 @@ def error_against_seconds(curves: dict, ends: dict, lines: dict[str, float], pat
     axes.grid(alpha=0.25, which="both")
     axes.legend(frameon=False, fontsize=8)
     return save(figure, path)
+
+
+def experiment(values: dict[str, dict[str, list]], varied: str, path: Path) -> Path:
+    """MSE, and balanced accuracy where there is any, against the setting: a thin line per seed, mean and spread over them.
+
+    `values` are lists over the seeds, by setting and metric; a list with None is left out.
+    """
+    panels = {
+        "MSE on unseen emoji": {"mse": ("network", "D"), "pca_mse": ("PCA, as many numbers", "s")},
+        "balanced accuracy on unseen emoji": {"balanced_accuracy": ("network", "D"), "majority_balanced_accuracy": ("majority class", "s")},
+    }
+    panels = {label: lines for label, lines in panels.items() if any(set(lines) <= set(metrics) for metrics in values.values())}
+    figure = Figure(figsize=(max(4.8, 0.7 * len(values) + 2) * len(panels), 3.4), layout="constrained")
+    for axes, (label, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        for (metric, (name, marker)), color in zip(lines.items(), (VAL, REFERENCE)):
+            places = [k for k, metrics in enumerate(values.values()) if None not in metrics.get(metric, [None])]
+            rows = torch.tensor([list(values.values())[k][metric] for k in places])  # (settings, seeds)
+            axes.plot(places, rows, color=TRAIN if color == VAL else color, alpha=0.35, linewidth=0.8)
+            axes.errorbar(places, rows.mean(1), yerr=rows.std(1), fmt=marker, color=color, capsize=4, markersize=6, label=name)
+        axes.plot([], [], color=TRAIN, alpha=0.35, linewidth=0.8, label="one seed")
+        axes.set(xticks=range(len(values)), xticklabels=values, xlim=(-0.4, len(values) - 0.6), xlabel=varied, ylabel=label)
+        axes.set_ylim(0, 1.05 if "accuracy" in label else None)
+        axes.grid(alpha=0.25, axis="y")
+        axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))  # the lines are everywhere
+    return save(figure, path)

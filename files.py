@@ -1,6 +1,7 @@
 """Files that are whole or not there, and folders that one run at a time writes into."""
 
 import contextlib
+import json
 import os
 from pathlib import Path
 from typing import Iterator
@@ -30,6 +31,12 @@ def written_whole(path: Path) -> Iterator[Path]:
         sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """A JSON file, whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2))
 
 
 @contextlib.contextmanager

@@ -100,12 +100,12 @@ def require_members(originals: data.Originals, labels: torch.Tensor, fewest: int
 class MultiTaskAutoencoder(ConvAutoencoder):
     """The report's autoencoder with a linear classifier on the latent."""
 
-    def __init__(self, latent: int = 128, dropout: float = 0.0, initialization: str = "he"):
+    def __init__(self, latent: int = 128, dropout: float = 0.0, initialization: str = "he", classes: int = len(CLASSES)):
         super().__init__(latent, dropout, initialization)
-        self.classifier = nn.Linear(latent, len(CLASSES))
+        self.classifier = nn.Linear(latent, classes)
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, 3, 64, 64) images to their reconstructions and (N, 2) logits."""
+        """(N, 3, 64, 64) images to their reconstructions and (N, classes) logits."""
         latents = self.dropout(self.encode(images))
         return self.decode(latents), self.classifier(latents)
 

@@ -78,7 +78,7 @@ class Record:
             self.forget_checkpoints()
             if not again:
                 (self.folder / "metrics.json").unlink(missing_ok=True)  # it would contradict run.json
-            self.write("run.json", self.run)
+            files.write_json(self.folder / "run.json", self.run)
         # The lines of a resumed run come from its checkpoints; those of a finished one stay until there are new ones.
         self.lines = self.folder / (".metrics.jsonl.part" if again else "metrics.jsonl")
         self.lines.write_text("")
@@ -121,11 +121,6 @@ class Record:
         for path in self.checkpoints():
             path.unlink()
 
-    def write(self, name: str, content: dict) -> None:
-        """Write a JSON file whole or not at all."""
-        with files.written_whole(self.folder / name) as path:
-            path.write_text(json.dumps(content, indent=2))
-
     def seconds(self) -> float:
         """Since the start, the time of a killed process up to its checkpoint included."""
         return time.monotonic() - self.started
@@ -149,7 +144,7 @@ class Record:
         """Write and return the metrics with the seconds the run took."""
         metrics = {**metrics, "seconds": round(self.seconds(), 1)}
         self.lines.replace(self.folder / "metrics.jsonl")
-        self.write("metrics.json", metrics)
+        files.write_json(self.folder / "metrics.json", metrics)
         self.forget_checkpoints()
         return metrics
 
