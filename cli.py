@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import io
 import math
 import signal
@@ -105,6 +106,7 @@ def terminate(number: int, frame) -> None:
 def run(main: Callable[[Config], object], config_class: type[Config]) -> None:
     """Run a script's `main`. Exits with 2 after an error that the user can mend, with 130 after Ctrl-C, with 143 after SIGTERM."""
     signal.signal(signal.SIGTERM, terminate)
+    gc.freeze()  # all that the packages made on import: the garbage collector looked it over for a second at exit
     try:
         main(parse(config_class))
     except KeyboardInterrupt as interrupt:

@@ -269,14 +269,14 @@ def judge(speculation: Speculation, values: dict[str, dict[str, list]]) -> dict:
     return {"letter": speculation.letter, "text": speculation.text, "verdict": whole, "comparisons": comparisons}
 
 
-def sentence(judged: dict) -> str:
-    """A judged speculation with its numbers, in one line."""
+def finding(judged: dict) -> str:
+    """The verdict on a speculation and the numbers behind it."""
     parts = [
         f"{c['metric'].replace('_', ' ').replace('mse', 'MSE')} with {c['setting']} minus {c['reference']} {c['mean']:+.4f}"
         f" (95% interval {c['interval'][0]:+.4f} to {c['interval'][1]:+.4f}; expected {c['expected']}: {c['verdict']})"
         for c in judged["comparisons"]
     ]
-    return f"{judged['letter']}, {judged['text']}: {judged['verdict']}. " + "; ".join(parts)
+    return f"{judged['verdict']}. " + "; ".join(parts)
 
 
 COLUMNS = {
@@ -327,7 +327,7 @@ def main(config: Config) -> dict:
 
     print(table(experiment.varied, values))
     for outcome in judged:
-        print(sentence(outcome))
+        print(f"{outcome['letter']}, {outcome['text']}: {finding(outcome)}")
     print("figure", figures.experiment(values, experiment.varied, plots / f"experiment_{config.name}.png"))
     rows = [
         {

@@ -254,7 +254,7 @@ def test_verdict(values, expected, outcome):
     speculation = Speculation("2e", "it helps", (Comparison("mse", "with", expected, "without"),))
     judged = experiments.judge(speculation, {"with": {"mse": values}, "without": {"mse": HIGH}})
     assert judged["verdict"] == judged["comparisons"][0]["verdict"] == outcome
-    assert outcome in experiments.sentence(judged) and "2e, it helps" in experiments.sentence(judged)
+    assert experiments.finding(judged).startswith(f"{outcome}. MSE with with minus without ")
 
 
 def test_pairing_sees_through_the_spread_of_the_seeds():
