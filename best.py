@@ -25,7 +25,7 @@ from training import Losses
 PATCH = 4  # pixels per side of the patches that become channels: all convolutions run at 16x16 and 8x8
 PCA_IMAGES = 2048  # augmented images to which the PCA at the start is fitted
 
-# Chosen on validation emoji; the tried alternatives are in the README.
+# Chosen on validation emoji.
 BATCH_SIZE = 32
 MUON_LEARNING_RATE = 0.015  # of the convolutions
 LINEAR_LEARNING_RATE = 2e-4  # of the PCA's matrices: they start where they should be

@@ -32,6 +32,17 @@ def everything() -> data.Originals:
 
 
 @pytest.fixture
+def decoded_once(monkeypatch, faces, everything):
+    """The scripts open Twemoji's pictures again and again; here that is done once for all tests."""
+    load, ready = data.load_originals, {("twemoji", "face"): faces, ("twemoji", ""): everything}
+
+    def loaded(source="twemoji", keyword="face", skip_bad=False):
+        return ready.get((source, keyword)) or load(source, keyword, skip_bad)
+
+    monkeypatch.setattr(data, "load_originals", loaded)
+
+
+@pytest.fixture
 def made():
     """Originals of random pixels with the given names."""
 

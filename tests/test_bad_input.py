@@ -166,11 +166,9 @@ def assert_one_line(result, message: str) -> None:
 
 
 @pytest.mark.parametrize("script, arguments, message", [(script, *case) for script, cases in OPTIONS.items() for case in cases])
-def test_options(command, earlier_records, monkeypatch, everything, picture, script, arguments, message):
+def test_options(command, earlier_records, monkeypatch, decoded_once, picture, script, arguments, message):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     write_parquet("strange.parquet", image=[picture] * 6, text=TEXTS)
-    if script in (composite, analogies) and "--source" not in arguments:
-        monkeypatch.setattr(data, "load_originals", lambda *options, **more: everything)  # decoded once, not for every case
     always = TINY if script is autoencoder else () if script is bench else ("--source", "twemoji")
     assert_one_line(command(script, *always, *arguments), message)
 

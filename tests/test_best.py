@@ -12,6 +12,7 @@ import data
 from autoencoder import reconstruction_loss
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("decoded_once")
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +57,7 @@ def test_training_starts_there_and_goes_down(unseen):
 
 
 @pytest.mark.parametrize("train_on", ["faces", "all"])
-def test_diet_holds_no_held_out_name(unseen, everything, monkeypatch, train_on):
-    monkeypatch.setattr(data, "load_originals", lambda *options, **more: everything)
+def test_diet_holds_no_held_out_name(unseen, everything, decoded_once, train_on):
     config = autoencoder.Config(source="twemoji", split="emoji", train_on=train_on)
     diet = best.diet(unseen, config, CPU)
     fed = torch.cat([diet.faces, diet.others])

@@ -20,6 +20,8 @@ import twins
 from arithmetic import Space
 from cli import UserError
 
+pytestmark = pytest.mark.usefixtures("decoded_once")
+
 # ---------------------------------------------------------------- arithmetic
 
 
@@ -135,13 +137,6 @@ def test_unclear_names_list_the_nearest(faces, query, nearest):
 
 
 # ---------------------------------------------------------------- the scripts
-
-
-@pytest.fixture(autouse=True)
-def decoded_once(monkeypatch, everything):
-    """The scripts below load all pictures of Twemoji again and again; here they are decoded once."""
-    load = data.load_originals
-    monkeypatch.setattr(data, "load_originals", lambda *options, **more: everything if more == {"keyword": ""} else load(*options, **more))
 
 
 PART1 = dict(source="twemoji", copies=1, epochs=1, latent=4)
@@ -318,9 +313,7 @@ def test_drawn_twins_beat_pixel_arithmetic_on_held_out_cats(faces):
     assert sum(rank == 1 for rank in ranks) >= 45 and mse < 0.04
 
 
-def test_benchmark_on_tiny_networks(tmp_path, monkeypatch, everything):
-    # decoded once, not for each of the 16 networks
-    monkeypatch.setattr(data, "load_originals", lambda source, keyword="face", skip_bad=False: data.matching(everything, keyword))
+def test_benchmark_on_tiny_networks(tmp_path, monkeypatch):
     monkeypatch.setattr(autoencoder, "Config", partial(autoencoder.Config, copies="none"))  # a quarter of the time
     monkeypatch.setattr(best, "PCA_IMAGES", 256)
     config = analogies.Config(source="twemoji", seeds=2, epochs=1, steps=1, latent=4, out=tmp_path, plots=tmp_path)

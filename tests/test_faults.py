@@ -24,7 +24,8 @@ OUT = "runs/autoencoder"
 
 
 @pytest.fixture(autouse=True)
-def decoded_once(monkeypatch, faces):
+def quick(monkeypatch, faces):
+    """Decoded once, and saved after every epoch."""
     monkeypatch.setattr(data, "load_originals", lambda source, keyword, *_: data.matching(faces, keyword))
     monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
 

@@ -14,6 +14,8 @@ import multiTaskModel as part2
 import training
 from cli import UserError
 
+pytestmark = pytest.mark.usefixtures("decoded_once")
+
 CPU = torch.device("cpu")
 
 
