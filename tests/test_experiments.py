@@ -136,6 +136,7 @@ def test_a_point_gets_better_with_steps():
     assert long["mse"] < short["mse"] and long["train_mse"] < short["train_mse"]
 
 
+@pytest.mark.long
 def test_two_workers_compute_what_one_does():
     wanted = {("a", seed): Point(images="happy or sad", classes="happy or sad", seed=seed, **TINY) for seed in (0, 1)}
     shared = dict(experiments.in_processes(wanted, 2))
