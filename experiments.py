@@ -11,7 +11,7 @@
 The report's network and training, tested on emoji it has never seen, beside a PCA of the same training images with as many
 components. Every setting meets the same seeds; a seed is one of five folds and the weights, so verdicts are on paired differences.
 Writes runs/experiments/NAME.json and plots/experiment_NAME.png; finished points are kept in runs/experiments/points/ and not
-computed again, whatever stopped the run. Expect 6 to 11 minutes each on 2 cores.
+computed again, whatever stopped the run. Expect 4 to 7 minutes each on 2 cores.
 """
 
 import contextlib

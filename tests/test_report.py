@@ -1,0 +1,100 @@
+"""README.md and REPORT.md: that their numbers are those of the records."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+import experiments
+import report
+from conftest import ROOT
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """The pages, templates and records in a folder of the test's own; figures stay where they are."""
+    for name in ("report", "bench", "plots", *report.PAGES):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    monkeypatch.setattr(report, "HERE", tmp_path)
+    monkeypatch.setattr(report, "TEMPLATES", tmp_path / "report")
+    monkeypatch.setattr(report, "RECORDS", tmp_path / "report/records")
+    return tmp_path
+
+
+def change(path, name, value):
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+
+
+def test_the_pages_are_what_templates_and_records_give():
+    report.main(report.Config(check=True))
+
+
+@pytest.mark.parametrize("page, record, name", [("README.md", "unseen", "test_mse"), ("REPORT.md", "no-copies", "test_mse")])
+def test_another_number_is_noticed_and_written(copied, command, page, record, name):
+    change(copied / f"report/records/{record}.json", name, 0.98765)
+    status, _, error = command(report, "--check")
+    assert status == 2 and page in error and "from line" in error and error.count("\n") == 1
+    assert command(report)[0] == 0 and "0.9877" in (copied / page).read_text()
+    assert command(report, "--check")[0] == 0
+
+
+def test_an_edited_page_is_noticed(copied, command):
+    page = copied / "REPORT.md"
+    page.write_text(page.read_text() + "One more line.\n")
+    status, _, error = command(report, "--check")
+    assert status == 2 and f"from line {len(page.read_text().splitlines())} on" in error
+
+
+def test_a_figure_that_is_missing_is_noticed(copied, command):
+    (copied / "plots/bench.png").unlink()
+    status, _, error = command(report, "--check")
+    assert status == 2 and "plots/bench.png" in error and error.count("\n") == 1
+
+
+def test_records_are_taken_from_runs_all_or_none(copied, command, tmp_path):
+    runs, before = tmp_path / "runs", (copied / "report/records/unseen.json").read_text()
+    for name in report.RUNS:
+        (runs / name).mkdir(parents=True)
+        record = json.loads((copied / f"report/records/{name}.json").read_text())
+        (runs / name / "run.json").write_text(json.dumps({key: record.pop(key) for key in ("command", "threads", "versions")}))
+        (runs / name / "metrics.json").write_text(json.dumps({**record, **({"test_mse": 0.5} if name == "unseen" else {})}))
+    status, _, error = command(report, "--collect", "--runs", str(runs))
+    assert status == 2 and "python experiments.py latent" in error and (copied / "report/records/unseen.json").read_text() == before
+    (runs / "experiments").mkdir()
+    for name in experiments.EXPERIMENTS:
+        shutil.copy(copied / f"report/records/experiment-{name}.json", runs / "experiments" / f"{name}.json")
+    assert command(report, "--collect", "--runs", str(runs))[0] == 0
+    assert "| 0.5000 |" in (copied / "README.md").read_text()
+    assert command(report, "--collect", "--check")[0] == 2
+
+
+def test_every_letter_of_the_coursework_has_its_answer():
+    sections = re.split(r"^# Part ", (ROOT / "REPORT.md").read_text(), flags=re.MULTILINE)[1:]
+    for section, letters in zip(sections, ("abcdefgh", "abcdef", "abc"), strict=True):
+        assert re.findall(r"^## (\w)\. ", section, re.MULTILINE) == list(letters)
+
+
+def test_every_verdict_is_in_the_text():
+    text = (ROOT / "REPORT.md").read_text().replace("**", "")
+    for name in experiments.EXPERIMENTS:
+        for judged in report.record(f"experiment-{name}")["speculations"]:
+            assert experiments.finding(judged) in text
+
+
+def test_every_command_shown_is_one_that_parses():
+    import analogies
+    import autoencoder
+    import bench
+    import cli
+    import composite
+    import data
+    import multiTaskModel
+
+    modules = {module.__name__: module for module in (analogies, autoencoder, bench, composite, data, experiments, multiTaskModel, report)}
+    for page in report.PAGES:
+        commands = re.findall(r"`python (\w+)\.py([^`]*)`", (ROOT / page).read_text())
+        assert len(commands) > 5
+        for script, options in commands:
+            if options != " --help":  # that exits
+                cli.parse(modules[script].Config, options.split())
