@@ -57,6 +57,7 @@ def made():
 def command(monkeypatch, capsys, tmp_path):
     """Run a script's command line in an empty folder; returns (exit status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gc.freeze", lambda: None)  # once in a process it does no harm; here it would keep the garbage of all tests
 
     def run(script, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
