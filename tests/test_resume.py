@@ -348,12 +348,13 @@ def test_fifteen_kills_at_random_moments(tmp_path, preset):
     started = time.monotonic()
     assert process(tmp_path / "whole", *preset).wait() == 0
     seconds = time.monotonic() - started
-    whole, moments, killed, resumed = left_by(tmp_path / "whole"), random.Random(0), 0, 0
-    for kill in range(15):
-        folder = tmp_path / str(kill)
+    whole, moments, killed, resumed, attempt = left_by(tmp_path / "whole"), random.Random(0), 0, 0, 0
+    while killed < 15:
+        folder, started, attempt = tmp_path / str(attempt), time.monotonic(), attempt + 1
         run = process(folder, *preset)
         try:
             run.wait(moments.uniform(0, seconds))
+            seconds = min(seconds, time.monotonic() - started)  # it was done before: the machine has become faster
         except subprocess.TimeoutExpired:
             run.kill()
             run.wait()
@@ -363,5 +364,5 @@ def test_fifteen_kills_at_random_moments(tmp_path, preset):
             run = process(folder, *preset, *["--resume"] * records.unfinished(folder))
             output = run.communicate()[0]
             assert run.returncode == 0, output
-        assert left_by(folder) == whole, kill
-    assert killed >= 10 and resumed >= 5
+        assert left_by(folder) == whole, folder
+    assert resumed >= 5
