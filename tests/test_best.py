@@ -48,7 +48,7 @@ def test_training_starts_there_and_goes_down(unseen):
     before = reconstruction_loss(model, images, None)["loss"].item()
 
     class Config:
-        seed, steps, seconds = 0, 120, None
+        seed, steps, seconds = 0, 60, None
 
     reports = []
     best.fit(model, diet, reconstruction_loss, Config, CPU, lambda step, means: reports.append(means["loss"]))

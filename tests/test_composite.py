@@ -314,6 +314,8 @@ def test_drawn_twins_beat_pixel_arithmetic_on_held_out_cats(faces):
 
 
 def test_benchmark_on_tiny_networks(tmp_path, monkeypatch):
+    for name in ("learning_curves", "reconstructions"):  # of 16 networks; looked at elsewhere
+        monkeypatch.setattr(autoencoder.figures, name, lambda *drawn: "none")
     monkeypatch.setattr(autoencoder, "Config", partial(autoencoder.Config, copies="none"))  # a quarter of the time
     monkeypatch.setattr(best, "PCA_IMAGES", 256)
     config = analogies.Config(source="twemoji", seeds=2, epochs=1, steps=1, latent=4, out=tmp_path, plots=tmp_path)
