@@ -188,8 +188,8 @@ def main(config: Config) -> dict:
         print(f"{name}: {', '.join(f'{v:.3f}' for v in value) if isinstance(value, list) else f'{value:.4f}'}")
 
     curves = {
-        "plain implementation": list(zip(plains[0]["seconds"], plains[0]["val_mse"])),
-        "report preset": curve(reports[0]),
+        "plain implementation, report's order": list(zip(plains[0]["seconds"], plains[0]["val_mse"])),
+        "report preset, report's order": curve(reports[0]),
         "report preset, unseen emoji": curve(report_unseen[0]),
         "best preset, unseen emoji": curve(best_unseen[0]),
     }

@@ -130,7 +130,7 @@ def paired_differences(differences: dict[str, tuple[Sequence[float], float, floa
     axes.axvline(0, color=REFERENCE, linewidth=1)
     axes.set(yticks=range(len(differences)), yticklabels=differences, ylim=(-0.5, len(differences) - 0.2))
     axes.set_xlabel("test MSE with the classification loss minus without")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     return save(figure, path)
 
 
@@ -208,8 +208,8 @@ def experiment(values: dict[str, dict[str, list]], varied: str, path: Path) -> P
     `values` are lists over the seeds, by setting and metric; a list with None is left out.
     """
     panels = {
-        "MSE on unseen emoji": {"mse": ("network", "D"), "pca_mse": ("PCA, as many numbers", "s")},
-        "balanced accuracy on unseen emoji": {"balanced_accuracy": ("network", "D"), "majority_balanced_accuracy": ("majority class", "s")},
+        "MSE on unseen emoji": {"mse": ("network, mean ± std", "D"), "pca_mse": ("PCA, as many numbers", "s")},
+        "balanced accuracy on unseen emoji": {"balanced_accuracy": ("network, mean ± std", "D"), "majority_balanced_accuracy": ("majority class", "s")},
     }
     panels = {label: lines for label, lines in panels.items() if any(set(lines) <= set(metrics) for metrics in values.values())}
     figure = Figure(figsize=(max(4.8, 0.7 * len(values) + 2) * len(panels), 3.4), layout="constrained")
