@@ -1,17 +1,20 @@
 """Names of emoji: one spelling for all sources, which emoji are twins, and finding one by its name or its character."""
 
 import difflib
+import hashlib
 import re
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import numpy as np
 import torch
+from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import nn
 
 from cli import UserError
 
 ALIKE = 0.002  # MSE below which two pictures count as one: above what drawing a mirror image anew makes of it
+CHUNK = 256  # pictures, or pairs of them, compared at a time: bounds the memory
 FITZPATRICK = range(0x1F3FB, 0x1F400)  # the skin-tone modifiers, light to dark
 
 
@@ -25,25 +28,53 @@ def twin_key(name: str) -> str:
     return re.sub(r"( emoji modifier fitzpatrick)? type[ \d]+$", "", name)
 
 
+def near_pairs(images: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Pairs (P, 2) of indices i < j of pictures that may be alike, as they are or one mirrored; `images` are (N, 3, H, W) uint8.
+
+    Averaging brings pictures closer, if anything: who is far apart as a thumbnail need not be compared in full.
+    """
+    thumbnails = torch.cat([nn.functional.avg_pool2d(part.float() / 255, 4) for part in images.split(CHUNK)])
+    for start in range(0, len(images), CHUNK):
+        rows, others = thumbnails[start : start + CHUNK], thumbnails[start:].flatten(1)
+        distances = torch.minimum(*(torch.cdist(view.flatten(1), others) for view in (rows, rows.flip(3))))
+        yield (distances.square() < ALIKE * others.shape[1]).triu(1).nonzero() + start
+
+
+def alike(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Which of (P, 3, H, W) uint8 pictures and their counterparts are one picture, as they are or one mirrored: (P,) bool."""
+    squares = (view.float().sub(other.float()).square() for view in (one, one.flip(3)))
+    return torch.minimum(*(square.mean((1, 2, 3)) for square in squares)) / 255**2 < ALIKE
+
+
+def components(count: int, edges: list[torch.Tensor]) -> torch.Tensor:
+    """The connected component (count,) of each node, for edges (any, 2) between them."""
+    ends = torch.cat(edges).T.numpy()
+    return torch.from_numpy(connected_components(coo_array((np.ones(ends.shape[1]), ends), (count, count)), directed=False)[1])
+
+
 def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
     """One key per emoji, equal for those that are the same to a network: skin-tone twins, and like or mirrored pictures.
 
     With horizontal flips, two o'clock is ten o'clock pixel for pixel. `images` are (N, 3, H, W) uint8.
+    Pairs that are connected already are not compared: of many like pictures, few pairs are.
     """
     keys = [twin_key(name) for name in names]
-    codes = torch.from_numpy(np.unique(keys, return_inverse=True)[1])
-    same = codes[:, None] == codes
-    for view in (images, images.flip(3)):
-        # Averaging brings pictures closer, if anything: who is far apart as a thumbnail need not be compared in full.
-        thumbnails, others = (
-            torch.cat([nn.functional.avg_pool2d(part.float() / 255, 4).flatten(1) for part in pictures.split(256)]) for pictures in (view, images)
-        )
-        near = torch.cat([torch.cdist(part, others).square() < ALIKE * others.shape[1] for part in thumbnails.split(256)])
-        for pair in near.triu(1).nonzero().split(256):
-            one, other = pair.unbind(1)
-            distances = (view[one].float() - images[other].float()).square().mean((1, 2, 3)) / 255**2
-            same[one, other] |= distances < ALIKE
-    groups = connected_components(same.numpy(), directed=False)[1]
+    named, seen = {}, {}  # the first emoji with a key, and with a picture
+    firsts = []
+    for i, (key, image) in enumerate(zip(keys, images)):
+        pixels = min(view.numpy().tobytes() for view in (image, image.flip(2)))
+        firsts.append((named.setdefault(key, i), seen.setdefault(hashlib.sha256(pixels).digest(), i)))
+    order, firsts = torch.arange(len(keys)), torch.tensor(firsts)
+    edges = [torch.stack([order, first], 1) for first in firsts.T]
+    distinct = torch.tensor(list(seen.values()))
+    for pairs in near_pairs(images[distinct]):
+        pairs = distinct[pairs]
+        while len(pairs):
+            group = components(len(keys), edges)
+            pairs = pairs[group[pairs[:, 0]] != group[pairs[:, 1]]]
+            some, pairs = pairs.split([min(CHUNK, len(pairs)), max(len(pairs) - CHUNK, 0)])
+            edges.append(some[alike(images[some[:, 0]], images[some[:, 1]])])
+    groups = components(len(keys), edges).tolist()
     first = {group: key for group, key in sorted(zip(groups, keys), reverse=True)}
     return [first[group] for group in groups]
 
