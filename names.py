@@ -64,9 +64,9 @@ def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
     for i, (key, image) in enumerate(zip(keys, images)):
         pixels = min(view.numpy().tobytes() for view in (image, image.flip(2)))
         firsts.append((named.setdefault(key, i), seen.setdefault(hashlib.sha256(pixels).digest(), i)))
-    order, firsts = torch.arange(len(keys)), torch.tensor(firsts)
+    order, firsts = torch.arange(len(keys)), torch.tensor(firsts, dtype=torch.long).reshape(-1, 2)
     edges = [torch.stack([order, first], 1) for first in firsts.T]
-    distinct = torch.tensor(list(seen.values()))
+    distinct = torch.tensor(list(seen.values()), dtype=torch.long)
     for pairs in near_pairs(images[distinct]):
         pairs = distinct[pairs]
         while len(pairs):

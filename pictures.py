@@ -3,16 +3,31 @@
 import io
 import struct
 import warnings
+import zlib
 
+import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
 SIZE = 64  # pixels per side, as in the report
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")  # one of Pillow's others starts a program
-UNDECODABLE = (  # what Pillow raises; the last two for broken EXIF
-    OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning, TypeError, struct.error,
+UNDECODABLE = (  # what Pillow's decoders raise for damaged pictures, and its reader of EXIF
+    OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+    ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, struct.error, zlib.error,
 )  # fmt: skip
+
+Image.init()  # knows all formats and their suffixes
+SUFFIXES = frozenset(suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS)  # lower case
+
+
+def encode_pixels(pixels: list) -> bytes:
+    """Nested lists of pixels, (H, W) or (H, W, channels), 0 to 255, as an encoded picture. Raises one of UNDECODABLE."""
+    array, file = np.array(pixels), io.BytesIO()
+    if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
+        raise ValueError("its pixels are not whole numbers of 0 to 255; the column `image` needs those, or encoded pictures")
+    Image.fromarray(array.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
 
 
 def open_picture(encoded: bytes) -> Image.Image:

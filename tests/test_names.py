@@ -30,6 +30,7 @@ def test_like_pictures_are_connected_over_others_and_over_names(noise):
     images = torch.stack([a, a + 2, a + 4, d, d.flip(2), f])
     names = ["e", "b", "face type 3", "face type 4", "a", "f"]
     assert twin_keys(names, images) == ["a"] * 5 + ["f"]
+    assert twin_keys([], images[:0]) == []
 
 
 def test_keys_are_those_of_comparing_every_pair(noise):
