@@ -112,12 +112,18 @@ def generator(purpose: str, seed: int) -> torch.Generator:
 # ---------------------------------------------------------------- pictures
 
 
+def memory() -> int:
+    """Bytes of this machine's memory; 16 GB where it does not say."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
+
+
 def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Originals:
     """Open the pictures whose normalised name contains the keyword.
 
-    Raises UserError for a keyword without matches or a picture that cannot be decoded.
+    Raises UserError for a keyword without matches, a picture that cannot be decoded or more than the memory holds.
     """
     names, images, skipped = [], [], 0
+    most = memory() // (2 * 3 * SIZE**2)  # each is in memory twice when they are stacked
     for text, label, read in rows:
         name = normalise(text)
         if normalise(keyword) not in name:
@@ -131,6 +137,8 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
             skipped += 1
             continue
         names.append(name)
+        if len(names) > most:
+            raise UserError(f"{source} has more than {most} pictures, which this machine's memory does not hold; choose by --keyword")
     if skipped and not names:
         raise UserError(f"none of the {skipped} matching pictures of {source} can be decoded; see why without --skip-bad")
     if not names:
@@ -206,9 +214,8 @@ def check(originals: Originals, config: DataConfig) -> None:
         raise UserError(f"only {distinct} distinct names match --keyword {config.keyword!r}; a split needs {FEWEST_NAMES}")
     images = len(originals.names) * (1 if config.copies == "none" else 1 + config.copies)
     needed = images * 3 * SIZE**2 * 10  # bytes: twice as uint8, and twice as float32 for PCA
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
-    if needed > memory:
-        raise UserError(f"--copies {config.copies} needs {needed // 2**30} GB, and this machine has {memory // 2**30}; give fewer")
+    if needed > memory():
+        raise UserError(f"--copies {config.copies} needs {needed // 2**30} GB, and this machine has {memory() // 2**30}; give fewer")
 
 
 def split(originals: Originals, config: DataConfig) -> Splits:

@@ -1,6 +1,7 @@
 """Generated input: whatever comes, it is used or refused in one line. A few cases by default, more than 10,000 with `-m long`."""
 
 import contextlib
+import functools
 import io
 import json
 import tempfile
@@ -112,6 +113,7 @@ def test_names(count):
 # ---------------------------------------------------------------- pictures
 
 
+@functools.cache
 def encoded_pictures() -> list[bytes]:
     """A picture with a gradient and transparency in every format and mode that files have."""
     ramp = np.linspace(0, 255, 24 * 24 * 4).reshape(24, 24, 4).astype(np.uint8)
@@ -129,7 +131,11 @@ def encoded_pictures() -> list[bytes]:
         (picture, "WEBP", {"exif": exif}),
         (picture, "WEBP", {"lossless": True}),
         (rgb, "BMP", {}),
-        (picture, "TIFF", {}),
+        (picture, "TIFF", {"exif": exif}),
+        (rgb, "TIFF", {"compression": "tiff_lzw"}),
+        (rgb, "TIFF", {"compression": "jpeg"}),
+        (picture, "AVIF", {"exif": exif}),
+        (rgb, "AVIF", {"save_all": True, "append_images": [rgb.rotate(90)]}),
     ]
     result = []
     for picture, form, more in options:
@@ -150,7 +156,7 @@ def damaged_pictures(draw) -> bytes:
     return bytes(content)
 
 
-@cases(80, 5000)
+@cases(80, 20_000)
 def test_pictures(count):
     def check(content):
         rows = [("a face", "row 0", lambda: content)]
