@@ -38,12 +38,7 @@ def open_picture(encoded: bytes) -> Image.Image:
         picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
         if picture.mode in ("I", "F"):
             raise ValueError("with 32 bits per pixel it does not say what is white")
-        key = picture.info.get("transparency")  # of 16-bit pictures a 16-bit colour, but Pillow compares 8 bits
-        if isinstance(key, tuple) and max(key) > 255:
-            picture.info["transparency"] = tuple(value >> 8 for value in key)
         if picture.mode.startswith("I;16"):
-            if isinstance(key, int):
-                picture.info["transparency"] = key >> 8
             picture = picture.convert("I").point(lambda value: value / 256).convert("L")
         picture = ImageOps.exif_transpose(picture).convert("RGBA")
     ground = Image.new("RGBA", picture.size, "white")

@@ -131,7 +131,7 @@ def encoded_pictures() -> list[bytes]:
         (picture, "WEBP", {"exif": exif}),
         (picture, "WEBP", {"lossless": True}),
         (rgb, "BMP", {}),
-        (picture, "TIFF", {"exif": exif}),
+        (picture, "TIFF", {"description": "a description", "resolution": 72.5}),
         (rgb, "TIFF", {"compression": "tiff_lzw"}),
         (rgb, "TIFF", {"compression": "jpeg"}),
         (picture, "AVIF", {"exif": exif}),
