@@ -29,9 +29,10 @@ def twin_key(name: str) -> str:
 
 
 def near_pairs(images: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Pairs (P, 2) of indices i < j of pictures that may be alike, as they are or one mirrored; `images` are (N, 3, H, W) uint8.
+    """Pairs (P, 2) of indices i < j of pictures that may be alike, as they are or one mirrored.
 
-    Averaging brings pictures closer, if anything: who is far apart as a thumbnail need not be compared in full.
+    `images` are (N, 3, H, W) uint8. Averaging brings pictures closer, if anything: who is far apart as a thumbnail
+    need not be compared in full.
     """
     thumbnails = torch.cat([nn.functional.avg_pool2d(part.float() / 255, 4) for part in images.split(CHUNK)])
     for start in range(0, len(images), CHUNK):
@@ -41,7 +42,7 @@ def near_pairs(images: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def alike(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Which of (P, 3, H, W) uint8 pictures and their counterparts are one picture, as they are or one mirrored: (P,) bool."""
+    """Whether (P, 3, H, W) uint8 pictures and their counterparts are alike, as they are or one mirrored: (P,) bool."""
     squares = (view.float().sub(other.float()).square() for view in (one, one.flip(3)))
     return torch.minimum(*(square.mean((1, 2, 3)) for square in squares)) / 255**2 < ALIKE
 
@@ -49,7 +50,8 @@ def alike(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 def components(count: int, edges: list[torch.Tensor]) -> torch.Tensor:
     """The connected component (count,) of each node, for edges (any, 2) between them."""
     ends = torch.cat(edges).T.numpy()
-    return torch.from_numpy(connected_components(coo_array((np.ones(ends.shape[1]), ends), (count, count)), directed=False)[1])
+    graph = coo_array((np.ones(ends.shape[1]), ends), (count, count))
+    return torch.from_numpy(connected_components(graph, directed=False)[1])
 
 
 def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:

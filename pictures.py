@@ -22,10 +22,10 @@ SUFFIXES = frozenset(suffix for suffix, form in Image.registered_extensions().it
 
 
 def encode_pixels(pixels: list) -> bytes:
-    """Nested lists of pixels, (H, W) or (H, W, channels), 0 to 255, as an encoded picture. Raises one of UNDECODABLE."""
+    """Nested lists of pixels, (H, W) or (H, W, channels), 0 to 255, as an encoded picture. Raises ValueError."""
     array, file = np.array(pixels), io.BytesIO()
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 255:
-        raise ValueError("its pixels are not whole numbers of 0 to 255; the column `image` needs those, or encoded pictures")
+        raise ValueError("its pixels are not whole numbers of 0 to 255; the column `image` needs those, or files")
     Image.fromarray(array.astype(np.uint8)).save(file, "PNG")
     return file.getvalue()
 

@@ -1,4 +1,4 @@
-"""Where pictures come from: every source is one entry in `SOURCES`, or the path of the user's own parquet file or folder.
+"""Where pictures come from: one entry each in `SOURCES`, or the path of the user's own parquet file or folder.
 
 Nothing is decoded here, and nothing but the Hub's source opens a connection.
 """
@@ -73,17 +73,19 @@ SOURCES = {
 CHOICES = f"take auto, {', '.join(SOURCES)}, or the path of a parquet file or folder"
 
 
-# ---------------------------------------------------------------- the user's own: paths are taken literally, and nothing is cached
+# ---------------------------------------------------------------- the user's own: literal paths, no cache
 
 
 @contextlib.contextmanager
 def readable(path: Path) -> Iterator[None]:
     """Turn whatever is wrong with a file's or folder's content into a UserError."""
-    errors = pyarrow.ArrowException, csv.Error, OSError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError
+    arrow = pyarrow.ArrowException, ArithmeticError, LookupError, RuntimeError, TypeError
+    errors = *arrow, csv.Error, OSError, ValueError
     try:
         yield
     except errors as error:
-        raise UserError(f"{path} cannot be read ({error}); give a .parquet file with rows, or a folder with pictures") from None
+        advice = "give a .parquet file with rows, or a folder with pictures"
+        raise UserError(f"{path} cannot be read ({error}); {advice}") from None
 
 
 def content(path: Path) -> bytes:
@@ -99,7 +101,10 @@ def strings(column: pyarrow.Array) -> list[str | None]:
 
 
 def encoded_picture(cell: object) -> bytes:
-    """The picture in a cell of an image column: its bytes, its path, both in a struct, or its pixels. Raises OSError or ValueError."""
+    """The picture in a cell of an image column: its bytes, its path, both in a struct, or its pixels.
+
+    Raises OSError or ValueError.
+    """
     if isinstance(cell, dict) and {"bytes", "path"} & set(cell):
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
     if isinstance(cell, list):
@@ -109,11 +114,20 @@ def encoded_picture(cell: object) -> bytes:
     if not cell:
         raise ValueError("it is empty")
     if not isinstance(cell, bytes):
-        raise ValueError(f"it is a {type(cell).__name__}; the column `image` needs encoded pictures")
+        raise ValueError(f"it is of type {type(cell).__name__}; the column `image` needs encoded pictures")
     return cell
 
 
+def parquet(path: Path) -> pyarrow.parquet.ParquetFile:
+    """A parquet file of bounded size, opened by its literal name. Raises ArrowException, OSError or ValueError."""
+    table = pyarrow.parquet.ParquetFile(pyarrow.OSFile(str(path)))  # a mere string may be taken for an address
+    if not 0 < table.metadata.num_rows <= MOST_ROWS:
+        raise ValueError(f"it has {table.metadata.num_rows} rows, and may have 1 to {MOST_ROWS}")
+    return table
+
+
 def table_rows(table: pyarrow.parquet.ParquetFile, path: Path) -> Iterator[Row]:
+    """Rows of an opened parquet file with `image` and `text`, a batch at a time in memory. Raises UserError."""
     with readable(path):
         for number, batch in enumerate(table.iter_batches(BATCH, columns=["image", "text"])):
             images = batch.column("image")
@@ -123,32 +137,32 @@ def table_rows(table: pyarrow.parquet.ParquetFile, path: Path) -> Iterator[Row]:
 
 
 def parquet_rows(path: Path) -> Iterator[Row]:
-    """Rows of a parquet file with `image` and `text`, a few at a time in memory. Raises UserError, also when iterated."""
-    table = pyarrow.parquet.ParquetFile(pyarrow.OSFile(str(path)))  # opened here: a string may be taken for an address
+    """Rows of the user's parquet file. Raises what `readable` turns into a UserError, and UserError when iterated."""
+    table = parquet(path)
     missing = {"image", "text"} - set(table.schema_arrow.names)
     if missing:
         raise UserError(f"{path} has no column {' and no '.join(sorted(missing))}; it needs `image` and `text`")
-    if not 0 < table.metadata.num_rows <= MOST_ROWS:
-        raise ValueError(f"it has {table.metadata.num_rows} rows, and may have 1 to {MOST_ROWS}")
     return table_rows(table, path)
 
 
 def records(file: Path) -> list[dict]:
     """The rows of a metadata file. Every text of a CSV stays the string that was written: NA and 007 are names too."""
     if file.suffix == ".parquet":
-        return pyarrow.parquet.ParquetFile(pyarrow.OSFile(str(file))).read().to_pylist()
+        return parquet(file).read().to_pylist()
     with file.open(encoding="utf-8-sig", newline="") as lines:
-        return list(csv.DictReader(lines, strict=True)) if file.suffix == ".csv" else [json.loads(line) for line in lines]
+        if file.suffix == ".csv":
+            return list(csv.DictReader(lines, strict=True))
+        return [json.loads(line) for line in lines if line.strip()]
 
 
 def described_files(metadata: Path) -> list[tuple[Path, str | None]]:
-    """The files that a metadata file names, and their descriptions. Raises ValueError for names that leave its folder."""
+    """The files that a metadata file names, and their descriptions. Raises ValueError for one outside its folder."""
     rows = records(metadata)
     if not rows:
         raise ValueError(f"{metadata.name} has no rows")
     for row in rows:
         if not isinstance(row, dict) or not {"file_name", "text"} <= set(row) or None in row:
-            raise ValueError(f"{metadata.name} needs the columns `file_name` and `text`, and no row more fields than columns")
+            raise ValueError(f"{metadata.name} needs the columns `file_name` and `text`, and no more fields in a row")
         name = row["file_name"]
         if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{metadata.name} names {name!r}; a `file_name` is a path inside the folder")
@@ -157,7 +171,7 @@ def described_files(metadata: Path) -> list[tuple[Path, str | None]]:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """All files in a folder and its subfolders, sorted, without hidden ones; links to folders are not followed. Raises OSError."""
+    """All files below a folder, sorted; none hidden, and no links to folders followed. Raises OSError."""
 
     def fail(error: OSError):
         raise error
@@ -170,7 +184,10 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def folder_rows(folder: Path) -> list[Row]:
-    """The pictures of a folder; descriptions are the `text` of its metadata files, or else the file names. Raises ValueError."""
+    """The pictures of a folder, described by the `text` of its metadata files or else by their names.
+
+    Raises OSError or ValueError, also for a file name that is no UTF-8.
+    """
     files = files_of(folder)
     metadata = [file for file in files if file.name in METADATA]
     if len({file.parent for file in metadata}) < len(metadata):
@@ -178,7 +195,7 @@ def folder_rows(folder: Path) -> list[Row]:
     if metadata:
         named = [pair for file in metadata for pair in described_files(file)]
     else:
-        named = [(file, file.stem.encode().decode()) for file in files if file.suffix.lower() in SUFFIXES]  # no UTF-8: an error
+        named = [(file, file.stem.encode().decode()) for file in files if file.suffix.lower() in SUFFIXES]
     if not named:
         raise ValueError(f"it has no {', '.join(FORMATS)}")
     left_out = len(set(files) - {file for file, _ in named} - set(metadata))
@@ -197,7 +214,7 @@ def path_rows(path: Path) -> Iterable[Row]:
         if path.is_dir():
             return folder_rows(path)
         if path.suffix != ".parquet":
-            raise UserError(f"{path} is not a parquet file; give a .parquet with `image` and `text`, or an image folder")
+            raise UserError(f"{path} is not a parquet file; give a .parquet with `image` and `text`, or a folder")
         return parquet_rows(path)
 
 

@@ -185,16 +185,16 @@ TEXTS = [f"face {i}" for i in range(6)]
 
 # columns of a table, with PICTURE for an encoded picture, and what the line says
 TABLES = {
-    "no columns": ({}, "no column image and no text"),
+    "no columns": ({}, "cannot be read (it has 0 rows"),
     "no rows": ({"image": pyarrow.array([], "binary"), "text": pyarrow.array([], "string")}, "give a .parquet file with rows"),
     "no image": ({"text": TEXTS}, "no column image"),
     "no text": ({"image": ["PICTURE"]}, "no column text"),
     "neither": ({"file": TEXTS}, "no column image and no text"),
-    "images of numbers": ({"image": [1.5] * 6, "text": TEXTS}, "it is a float; the column `image` needs encoded pictures"),
+    "images of numbers": ({"image": [1.5] * 6, "text": TEXTS}, "it is of type float; the column `image` needs encoded pictures"),
     "images of words": ({"image": [["a", "b"]] * 6, "text": TEXTS}, "its pixels are not whole numbers of 0 to 255"),
     "images of ragged lists": ({"image": [[[1], [1, 2]]] * 6, "text": TEXTS}, "cannot be decoded (setting an array element"),
     "images of other fields": ({"image": [{"url": "a"}] * 6, "text": TEXTS}, "row 0 ('face 0')"),
-    "images whose bytes are numbers": ({"image": [{"bytes": 1, "path": "a"}] * 6, "text": TEXTS}, "it is a int; the column `image` needs"),
+    "images whose bytes are numbers": ({"image": [{"bytes": 1, "path": "a"}] * 6, "text": TEXTS}, "it is of type int; the column `image` needs"),
     "images null": ({"image": pyarrow.nulls(6), "text": TEXTS}, "cannot be decoded (it is empty)"),
     "an image null": ({"image": ["PICTURE"] * 5 + [None], "text": TEXTS}, "row 5 ('face 5') of table.parquet cannot be decoded (it is empty)"),
     "an image empty": ({"image": ["PICTURE"] * 5 + [b""], "text": TEXTS}, "row 5 ('face 5') of table.parquet cannot be decoded"),
@@ -224,7 +224,7 @@ FOLDERS = {
     "metadata that leaves the folder": ("file_name,text\n../x.png,face\n", {"a.png": "PICTURE"}, "metadata.csv names '../x.png'; a `file_name` is a path inside the folder"),
     "metadata with an absolute path": ("file_name,text\n/etc/passwd,face\n", {"a.png": "PICTURE"}, "metadata.csv names '/etc/passwd'"),
     "metadata with an address": ("file_name,text\nhttp://a.b/c.png,face\n", {"a.png": "PICTURE"}, "c.png is no file"),
-    "metadata with too many fields": ("file_name,text\na.png,face\na.png,face,face\n", {"a.png": "PICTURE"}, "no row more fields than columns"),
+    "metadata with too many fields": ("file_name,text\na.png,face\na.png,face,face\n", {"a.png": "PICTURE"}, "and no more fields in a row"),
 }  # fmt: skip
 
 

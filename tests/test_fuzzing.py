@@ -231,7 +231,6 @@ CELLS = {
 
 
 @cases(12, 400)
-@pytest.mark.filterwarnings("ignore:Downcasting")  # of lists of numbers, which count as pixels
 def test_tables(count):
     def check(columns, rows, skip_bad, notes):
         with tempfile.TemporaryDirectory() as folder:

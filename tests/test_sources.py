@@ -27,7 +27,8 @@ def encoded(grey: int, form: str = "PNG") -> bytes:
 
 def write(path, greys, texts=None, **metadata) -> str:
     """A parquet file with a picture in each of the greys."""
-    table = pyarrow.table({"image": [encoded(grey) for grey in greys], "text": texts or [f"face {grey}" for grey in greys]})
+    texts = texts or [f"face {grey}" for grey in greys]
+    table = pyarrow.table({"image": [encoded(grey) for grey in greys], "text": texts})
     pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), path)
     return str(path)
 
@@ -99,11 +100,14 @@ def test_pictures_that_metadata_does_not_name_are_counted(tmp_path, capsys):
 # ---------------------------------------------------------------- descriptions
 
 
-@pytest.mark.parametrize("texts", [["1", "02", "3.0"], ["NA", "null", "nan"], ["true", "false"], ["ünï", "笑脸", "2020 01 01"]])
+@pytest.mark.parametrize(
+    "texts", [["1", "02", "3.0"], ["NA", "null", "nan"], ["true", "false"], ["ünï", "笑脸", "2020 01 01"]]
+)
 def test_texts_stay_what_was_written(tmp_path, texts):
     pictures = {f"{i}_png": encoded(i) for i in range(len(texts))}
     expected = {data.normalise(text): i for i, text in enumerate(texts)}
-    folder = write_folder(tmp_path / "csv", "\ufefffile_name,text\n" + "".join(f"{i}.png,{text}\n" for i, text in enumerate(texts)), **pictures)
+    lines = "".join(f"{i}.png,{text}\n" for i, text in enumerate(texts))
+    folder = write_folder(tmp_path / "csv", f"\ufefffile_name,text\n{lines}", **pictures)
     assert greys(folder) == expected
     lines = [json.dumps({"file_name": f"{i}.png", "text": text}) for i, text in enumerate(texts)]
     folder = write_folder(tmp_path / "jsonl", **pictures, metadata_jsonl="\n".join(lines).encode())
@@ -114,14 +118,18 @@ def test_texts_stay_what_was_written(tmp_path, texts):
     assert greys(folder) == expected
 
 
-@pytest.mark.parametrize("content", [b"3\n", b"[]\n", b"{", b"[" * 10**5, b'{"file_name": 3, "text": "a"}', b'{"file_name": "a.png", "text": []}', b"\xff"])
+NO_NAME, NO_TEXT = b'{"file_name": 3, "text": "a"}', b'{"file_name": "a.png", "text": []}'
+
+
+@pytest.mark.parametrize("content", [b"3\n", b"[]\n", b"{", b"[" * 10**5, NO_NAME, NO_TEXT, b"\xff"])
 def test_bad_lines_of_metadata(tmp_path, content):
     with pytest.raises(UserError, match="own cannot be read"):
         greys(write_folder(tmp_path / "own", a_png=encoded(1), metadata_jsonl=content))
 
 
 def test_two_metadata_files_are_refused(tmp_path):
-    folder = write_folder(tmp_path, "file_name,text\na.png,a\n", a_png=encoded(1), metadata_jsonl=b'{"file_name": "a.png", "text": "b"}')
+    line = b'{"file_name": "a.png", "text": "b"}'
+    folder = write_folder(tmp_path, "file_name,text\na.png,a\n", a_png=encoded(1), metadata_jsonl=line)
     with pytest.raises(UserError, match="a folder may have one"):
         greys(folder)
 
@@ -157,7 +165,10 @@ def test_pixel_lists_of_any_whole_numbers(tmp_path, kind):
             greys(table(np.full((8, 8), 300)))
 
 
-@pytest.mark.parametrize("notes", ['{"info": {"features": {"image": "Image", "text": "Value"}}}', "{", '{"info": 3}', "[]"])
+PLAIN_STRINGS = '{"info": {"features": {"image": "Image", "text": "Value"}}}'
+
+
+@pytest.mark.parametrize("notes", [PLAIN_STRINGS, "{", '{"info": 3}', "[]"])
 def test_notes_of_another_package_do_not_matter(tmp_path, notes):
     assert greys(write(tmp_path / "own.parquet", [7], huggingface=notes)) == {"face 7": 7}
 
