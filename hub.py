@@ -27,7 +27,6 @@ FILE = "data/train-00000-of-00001-38cc4fa96c139e86.parquet"  # 138,597,458 bytes
 SECONDS = 4  # within which the download must have begun
 STALL = 60  # seconds within which it must bring something
 PAUSE = 1  # seconds before it is tried again
-ATTEMPTS = 5  # one after another that may bring nothing
 FAILURES = (OSError, RuntimeError, ValueError, LookupError, TypeError, httpx2.HTTPError, httpx2.InvalidURL)
 DAMAGED = "the Hub's file was damaged (not the sha256 announced) and is removed from the cache; run again to have it"
 
@@ -55,11 +54,10 @@ def full_revision() -> str:
     url = f"{constants.ENDPOINT}/api/datasets/{DATASET}/commits/main"
     response = http_backoff("GET", url, headers=build_hf_headers(), base_wait_time=PAUSE)
     hf_raise_for_status(response)
-    commits = [commit["id"] for commit in response.json()]
-    found = [commit for commit in commits if commit.startswith(REVISION) and re.fullmatch("[0-9a-f]{40}", commit)]
-    if not found:
-        raise UserError(f"{DATASET} no longer has revision {REVISION}; use --source twemoji")
-    return found[0]
+    for commit in response.json():
+        if re.fullmatch(f"(?={REVISION})[0-9a-f]{{40}}", str(commit["id"])):  # it becomes a folder's name
+            return commit["id"]
+    raise UserError(f"{DATASET} no longer has revision {REVISION}; use --source twemoji")
 
 
 def announced(url: str) -> tuple[str, int]:
@@ -178,25 +176,23 @@ class Download:
             except filelock.Timeout:
                 if most < 0:
                     print(f"source: another run is downloading {DATASET}; waiting for it", flush=True)
-                self.go_on(alive=came(blob) > most)
-                most = max(most, came(blob))
+                count = came(blob)
+                self.go_on(alive=count > most)
+                most = max(most, count)
 
     def complete(self, blob: Path, url: str, size: int):
         """Fetch what is missing of `blob`, of `size` bytes. Raises UserError if there is no room, or what came is damaged."""
-        part, idle = blob.with_name(f"{blob.name}.incomplete"), 0
+        part = blob.with_name(f"{blob.name}.incomplete")
         if part.is_symlink() or (part.exists() and not part.is_file()):
             raise UserError(f"{part} in the Hub's cache is no file; remove it")
         part.touch()
         if shutil.disk_usage(part.parent).free < size - part.stat().st_size:
             raise UserError(f"{part.parent} has no room for the {size / 1e6:.0f} MB of {DATASET}; make some")
-        while (start := part.stat().st_size) < size:
+        while part.stat().st_size < size:
             try:
                 self.append(part, url, size)
             except httpx2.TransportError as error:
                 self.complaints.append(f"Error while downloading: {error}")
-                idle = 0 if part.stat().st_size > start else idle + 1
-                if idle == ATTEMPTS:
-                    raise
                 self.given_up.wait(PAUSE)
                 self.go_on()
         if sha256(part) != blob.name:
