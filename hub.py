@@ -101,11 +101,11 @@ def link(blob: Path, revision: str) -> Path:
 class Download:
     """One download, in a thread that can be left behind: it may try for minutes, or wait for a name server.
 
-    The thread moves `deadline` on with all that comes, and ends with `file` or `error`. Who waits gives up at the deadline.
+    The thread moves `deadline` on with all that comes, and ends with `file` or `error`. Who waits gives up there.
     """
 
     def __init__(self):
-        import huggingface_hub.file_download  # noqa: F401  # takes a while that is not the Hub's; it sets its log up, too
+        import huggingface_hub.file_download  # noqa: F401  # takes a while that is not the Hub's; sets its log up
 
         self.begun = False
         self.deadline = time.monotonic() + SECONDS
@@ -181,7 +181,7 @@ class Download:
                 most = max(most, count)
 
     def complete(self, blob: Path, url: str, size: int):
-        """Fetch what is missing of `blob`, of `size` bytes. Raises UserError if there is no room, or what came is damaged."""
+        """Fetch what is missing of `blob`, of `size` bytes. Raises UserError if there is no room or it came damaged."""
         part = blob.with_name(f"{blob.name}.incomplete")
         if part.is_symlink() or (part.exists() and not part.is_file()):
             raise UserError(f"{part} in the Hub's cache is no file; remove it")
@@ -256,7 +256,7 @@ def verify(file: Path) -> None:
 
 
 def fetch() -> tuple[Path, str]:
-    """The pinned parquet file and how it was had. Raises UserError if it is neither cached nor to be had in good time."""
+    """The pinned parquet file and how it was had. Raises UserError if it is neither cached nor had in good time."""
     try:
         import huggingface_hub.constants  # noqa: F401
     except ValueError as error:  # it reads numbers from the environment
