@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import signal
 import socket
 import struct
 import threading
@@ -11,7 +13,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import hub
 
 COMMIT = hub.REVISION.ljust(40, "0")
-PIECE = 10 * 2**20  # bytes, in which the client writes a file
+LATER = 100  # seconds: more than anybody waits
+
+
+class Clock:
+    """Passes no second but by the server's will, so that no test depends on the machine's speed."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def until(condition):
+    """Wait until it is met; a minute is for the slowest machine."""
+    for _ in range(6000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
 
 
 class HubServer(ThreadingHTTPServer):
@@ -19,7 +40,7 @@ class HubServer(ThreadingHTTPServer):
 
     A request is one for the `commits`, for where the file is (`resolve`) or for the `file`. For each, `troubles` names what
     goes wrong: an HTTP status or a word that the handler knows, or a list of these, one per request, of which the last stays.
-    With a trouble for `xet`, the file is offered by Xet too, which the client prefers; it cannot be had that way.
+    With a trouble for `xet`, the file is offered by Xet too, whose downloads cannot go on from a part.
     """
 
     def __init__(self, parquet: bytes, **troubles):
@@ -29,14 +50,16 @@ class HubServer(ThreadingHTTPServer):
         self.troubles = {request: list(trouble) if isinstance(trouble, list) else [trouble] for request, trouble in troubles.items()}
         self.asked = []  # the requests, in order
         self.starts = []  # the byte from which on the file was asked for
+        self.authorised = set()  # the requests that came with a token
+        self.clock = Clock()
+        self.free = threading.Event()  # lets go what is held back
         self.over = threading.Event()  # from then on everything is a 404, and what hangs is let go
         self.paths = {
             f"/api/datasets/{hub.DATASET}/commits/main": "commits",
             f"/datasets/{hub.DATASET}/resolve/{COMMIT}/{hub.FILE}": "resolve",
             f"/{self.sha256}": "file",
-            "/token": "token",
-            f"/v1/reconstructions/{self.sha256}": "xet",
-            f"/v2/reconstructions/{self.sha256}": "xet",
+            "/token": "xet",
+            "/next": "next",
         }
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.store = f"http://localhost:{self.server_port}"  # large files come from another host
@@ -47,6 +70,7 @@ class HubServer(ThreadingHTTPServer):
 
     def __exit__(self, *_):
         self.over.set()
+        self.free.set()
         self.wait()  # what is left behind must not meet the next server
         self.shutdown()
         self.server_close()
@@ -57,6 +81,15 @@ class HubServer(ThreadingHTTPServer):
             if thread.name == "hub":
                 thread.join()
 
+    def arrived(self, count: int):
+        """Until the client has `count` bytes of the file."""
+        until(lambda: self.over.is_set() or hub.came(hub.cache() / "blobs" / self.sha256) >= count)
+
+    def hang(self):
+        """Say nothing for so long that nobody waits."""
+        self.clock.now += LATER
+        self.over.wait()
+
 
 class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
@@ -66,12 +99,15 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         request = server.paths.get(self.path.split("?")[0])
         server.asked.append(request)
+        if "Authorization" in self.headers:
+            server.authorised.add(request)
         troubles = server.troubles.get(request, [None])
         trouble = troubles.pop(0) if len(troubles) > 1 else troubles[0]
         if trouble == "late":
-            time.sleep(1)
-        if trouble == "hang":
-            server.over.wait()
+            server.clock.now += LATER
+            server.free.wait()
+        if trouble == "hang" or (trouble in (429, 500) and server.asked.count(request) > 1):  # the first is known by then
+            server.hang()
         if request is None or server.over.is_set():
             trouble = 404
         if isinstance(trouble, int):
@@ -92,39 +128,61 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def commits(self, trouble):
-        ids = ["f" * 40] if trouble == "rewritten" else ["f" * 40, COMMIT]
+        ids = {"rewritten": ["f" * 40], "leaves": [f"{hub.REVISION}/../../../../outside"]}.get(trouble, ["f" * 40, COMMIT])
         commits = [{"id": commit, "title": "", "message": "", "authors": [], "date": "2022-10-05T00:00:00.000Z"} for commit in ids]
-        self.answer(200, {"Content-Type": "application/json"}, json.dumps(commits).encode())
+        headers = {"Link": f'<{self.server.store}/next>; rel="next"'}  # on another host, and without end
+        self.answer(200, {"Content-Type": "application/json", **headers}, json.dumps(commits).encode())
+
+    def next(self, trouble):
+        self.commits("rewritten")
 
     def resolve(self, trouble):
-        headers = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{self.server.sha256}"', "X-Linked-Size": str(len(self.server.parquet))}
+        sha256 = "../../../outside" if trouble == "leaves" else self.server.sha256
+        headers = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(self.server.parquet))}
         if "xet" in self.server.troubles:
             headers |= {"X-Xet-Hash": self.server.sha256, "X-Xet-Refresh-Route": f"{self.server.url}/token"}
         self.answer(302, {"Location": f"{self.server.store}/{self.server.sha256}", **headers})
 
-    def token(self, trouble):
-        headers = {"X-Xet-Cas-Url": self.server.url, "X-Xet-Access-Token": "token", "X-Xet-Token-Expiration": str(int(time.time()) + 3600)}
-        self.answer(200, headers)
-
     def file(self, trouble):
-        start = int(self.headers.get("Range", "bytes=0-")[6:-1])  # the client asks for the rest after a cut
-        self.server.starts.append(start)
-        status, body = 206 if start else 200, bytearray(self.server.parquet)[start:]
+        server = self.server
+        start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        server.starts.append(start)
+        if trouble == "whole":
+            start = 0
+        size, body = len(server.parquet), bytearray(server.parquet)[start:]
         half = len(body) // 2
-        headers = {"Content-Range": f"bytes {start}-{start + len(body) - 1}/{start + len(body)}"} if start else {}
+        status, headers = 206, {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
+        if trouble == "whole":
+            status, headers = 200, {}
         if trouble == "damaged":
             body[half] ^= 1
-        if trouble in ("halt", "cut", "reset"):
+        if trouble == "other":
+            self.answer(206, {"Content-Range": f"bytes {start}-{size}/{size + 1}"}, body + b"0")
+        elif trouble in ("cut", "reset") and server.starts.count(start) > 1:
+            server.hang()  # nothing has come since it was asked for that before
+        elif trouble in ("halt", "hold", "interrupt", "cut", "reset"):
             self.answer(status, headers, body[:half], length=len(body))
+            self.wfile.flush()
+            if trouble in ("halt", "hold", "interrupt"):
+                server.arrived(start + half)
             if trouble == "halt":
-                self.server.over.wait()
+                server.hang()
+            if trouble == "interrupt":
+                os.kill(os.getpid(), signal.SIGINT)
+                server.over.wait()
+            if trouble == "hold":
+                server.free.wait()
+                self.wfile.write(body[half:])
             if trouble == "reset":
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 socket.close(self.connection.detach())
-        elif trouble == "slow":
+        elif trouble == "slow":  # 150 kB/s, if this were the original's file: 5.8 MB in each of 24 pieces
             self.answer(status, headers, length=len(body))
-            for start in range(0, len(body), PIECE):
-                time.sleep(0.5)
-                self.wfile.write(body[start : start + PIECE])
+            piece = -(-len(body) // 24)
+            for sent in range(0, len(body) - piece, piece):
+                self.wfile.write(body[sent : sent + piece])
+                server.arrived(start + sent + piece)
+                server.clock.now += 38
+            self.wfile.write(body[sent + piece :])
         else:
             self.answer(status, headers, body)
