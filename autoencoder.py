@@ -17,6 +17,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Literal, Sequence, get_args
 
+import cli  # first: it sees to the environment that the Hub's client reads
+
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
@@ -28,7 +30,6 @@ from tqdm import tqdm
 
 import baselines
 import best
-import cli
 import data
 import figures
 import files
@@ -184,6 +185,9 @@ def save(model: Autoencoder, originals: data.Originals, device: torch.device, fo
     with tempfile.TemporaryDirectory() as temporary:
         model.save_pretrained(temporary)
         contents = {path.name: path.read_bytes() for path in Path(temporary).iterdir()}
+    card = folder / "README.md"
+    if card.is_file() and "A model of the emoji autoencoder lab." not in card.read_text(encoding="utf-8", errors="replace"):
+        del contents["README.md"]  # there is somebody's own
     contents["latents.safetensors"] = to_bytes({"latents": encode_all(model, originals.images, device)})
     for name, content in contents.items():
         with files.written_whole(folder / name) as path:
