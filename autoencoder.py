@@ -144,7 +144,7 @@ def load(folder: Path) -> Autoencoder:
     if not weights.is_file() or not settings.is_file():
         raise UserError(f"{folder} holds no model.safetensors and config.json; train one with `python autoencoder.py --out {folder}`")
     try:
-        content = json.loads(settings.read_text())
+        content = json.loads(settings.read_text(encoding="utf-8"))
         kinds = {model: {name: option.annotation for name, option in signature(model).parameters.items()} for model in get_args(Autoencoder)}
         model_class = next((model for model in kinds if cli.fits(content, kinds[model])), None)
         if not model_class or not all(1 <= content[name] <= LARGEST_LATENT for name, kind in kinds[model_class].items() if kind is int):

@@ -17,7 +17,10 @@ from safetensors import SafetensorError
 
 Config = TypeVar("Config")
 
-# The Hub's client reads these numbers when it is imported, and ends in a traceback if they are none.
+# Other packages read these when they are imported, soon after this module, and complain at length.
+if "HOME" in os.environ and any(path.exists() and not path.is_dir() for path in (Path.home(), *Path.home().parents)):
+    print(f"error: HOME is {os.environ['HOME']!r}, which is no folder; set it to one", file=sys.stderr)
+    sys.exit(2)
 for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
     if not os.environ.get(name, "0").isdecimal():
         print(f"{name} is {os.environ.pop(name)!r}, not whole seconds: it is ignored", file=sys.stderr)

@@ -221,7 +221,7 @@ def on_ray(missing: dict[Key, Point]) -> Iterator[tuple[Key, dict]]:
 def stored(path: Path, point: Point) -> dict | None:
     """The metrics in the file of a finished point; None if there is none, or it is not whole or another point's."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
     return content["metrics"] if content.get("point") == asdict(point) else None
