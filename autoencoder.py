@@ -17,6 +17,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Literal, Sequence, get_args
 
+import cli  # first: it sees to the environment that the Hub's client reads
+
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
@@ -28,7 +30,6 @@ from tqdm import tqdm
 
 import baselines
 import best
-import cli
 import data
 import figures
 import files
@@ -143,7 +144,7 @@ def load(folder: Path) -> Autoencoder:
     if not weights.is_file() or not settings.is_file():
         raise UserError(f"{folder} holds no model.safetensors and config.json; train one with `python autoencoder.py --out {folder}`")
     try:
-        content = json.loads(settings.read_text())
+        content = json.loads(settings.read_text(encoding="utf-8"))
         kinds = {model: {name: option.annotation for name, option in signature(model).parameters.items()} for model in get_args(Autoencoder)}
         model_class = next((model for model in kinds if cli.fits(content, kinds[model])), None)
         if not model_class or not all(1 <= content[name] <= LARGEST_LATENT for name, kind in kinds[model_class].items() if kind is int):
@@ -184,6 +185,9 @@ def save(model: Autoencoder, originals: data.Originals, device: torch.device, fo
     with tempfile.TemporaryDirectory() as temporary:
         model.save_pretrained(temporary)
         contents = {path.name: path.read_bytes() for path in Path(temporary).iterdir()}
+    card = folder / "README.md"
+    if card.is_file() and "A model of the emoji autoencoder lab." not in card.read_text(encoding="utf-8", errors="replace"):
+        del contents["README.md"]  # there is somebody's own
     contents["latents.safetensors"] = to_bytes({"latents": encode_all(model, originals.images, device)})
     for name, content in contents.items():
         with files.written_whole(folder / name) as path:

@@ -56,7 +56,7 @@ class Config:
 def process(*arguments: str) -> dict[str, float]:
     """Run a Python script as a process of its own: its wall-clock seconds and its peak memory in MB."""
     started = time.perf_counter()
-    child = subprocess.Popen([sys.executable, *arguments], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    child = subprocess.Popen([sys.executable, *arguments], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
     output = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - started
@@ -70,9 +70,9 @@ def ours(config: Config, name: str, *options: str) -> dict:
     """A run of autoencoder.py: its metrics, its lines, and how the process went."""
     folder = (config.runs / name).resolve()
     went = process("autoencoder.py", "--source", "twemoji", "--out", str(folder), "--plots", str(folder), "--overwrite", *options)
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     print(f"  {name}: {went['process_seconds']:.1f} s", flush=True)
-    return {**json.loads((folder / "metrics.json").read_text()), **went, "lines": lines}
+    return {**json.loads((folder / "metrics.json").read_text(encoding="utf-8")), **went, "lines": lines}
 
 
 def plain(config: Config, repeat: int) -> dict:
@@ -80,7 +80,7 @@ def plain(config: Config, repeat: int) -> dict:
     result = (config.runs / f"plain-{repeat}.json").resolve()
     went = process("bench/plain.py", str(result), "--epochs", str(config.epochs))
     print(f"  plain-{repeat}: {went['process_seconds']:.1f} s", flush=True)
-    return {**json.loads(result.read_text()), **went}
+    return {**json.loads(result.read_text(encoding="utf-8")), **went}
 
 
 def throughput(size: int, preset: str, batches: int) -> float:

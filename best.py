@@ -262,7 +262,7 @@ def fit(
     ]
     at = {"step": 0, "reports": 0, "rows": [], "done": 0.0, "seconds": 0.0}
     if checkpoint:
-        at |= checkpoint.restore(model, optimizers, [generator, *generators])
+        at = checkpoint.restore(model, optimizers, [generator, *generators], at)
     step, reports, rows, done, spent = at.values()
     started = time.monotonic() - spent
     # after restore, which replaces the groups

@@ -3,6 +3,7 @@
 Only tensors and JSON, as safetensors: never a pickle.
 """
 
+import copy
 import json
 import time
 import zlib
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+import cli
 import files
 from cli import UserError
 from records import Record
@@ -25,8 +27,8 @@ def layer_generator(device: torch.device) -> torch.Generator:
     return torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
 
 
-def checksum(tensors: dict[str, torch.Tensor]) -> int:
-    value = 0
+def checksum(tensors: dict[str, torch.Tensor], training: dict) -> int:
+    value = zlib.crc32(json.dumps(training, sort_keys=True).encode())
     for name in sorted(tensors):
         value = zlib.crc32(tensors[name].numpy(), value)
     return value
@@ -46,35 +48,52 @@ class Checkpoint:
         self.history.append(self.record.epoch(row))
         self.show(self.history[-1])
 
-    def restore(self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], generators: Sequence[torch.Generator]) -> dict:
+    def restore(
+        self, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], generators: Sequence[torch.Generator], progress: dict | None = None
+    ) -> dict:  # fmt: skip
         """Name what is saved from now on, and set it to the state of a killed process if there is one.
 
-        Returns the progress saved with it, else {}. Raises UserError for a damaged file or another run's.
+        Returns the progress saved with it, of the names and kinds of `progress`, or else that. Raises UserError, before anything
+        is changed, for a damaged file, another run's, or one whose tensors are not those of the training.
         """
-        self.parts = model, optimizers, generators
+        self.parts, progress = (model, optimizers, generators), progress or {}
         if not self.path.exists():
-            return {}
+            return progress
         try:
-            with safe_open(self.path, "pt") as file:
-                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
-                training = json.loads((file.metadata() or {}).get("training", "{}"))
-            if training.get("checksum") != checksum(tensors):
-                raise ValueError("its content is not what was written")
-            if training["about"] != self.about:
-                raise ValueError("it is another run's, or of other pictures")
-            model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
-            if not training["finished"]:
-                for i, optimizer in enumerate(optimizers):
-                    restore_optimizer(optimizer, f"optimizer.{i}.", tensors)
-                for i, generator in enumerate(generators):
-                    generator.set_state(tensors[f"generator.{i}"])
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            raise UserError(f"{self.path} cannot be used ({str(error).splitlines()[0]}); delete it to start that training again") from None
+            tensors, training = self.read({name: type(value) for name, value in progress.items()})
+            check(tensors, model, *([], []) if training["finished"] else (optimizers, generators))
+            for row in training["history"]:
+                self.show(row)
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UserError(f"{self.path} cannot be used ({reason}); delete it to start that training again") from None
+        model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+        if not training["finished"]:
+            for i, optimizer in enumerate(optimizers):
+                restore_optimizer(optimizer, f"optimizer.{i}.", tensors)
+            for i, generator in enumerate(generators):
+                generator.set_state(tensors[f"generator.{i}"])
         self.history += training["history"]
         self.record.restored(self.history, training["seconds"])
-        for row in self.history:
-            self.show(row)
         return training["progress"]
+
+    def read(self, progress: dict[str, type]) -> tuple[dict[str, torch.Tensor], dict]:
+        """The tensors of the file and what it says about them. Raises ValueError if it is not what this training wrote."""
+        with safe_open(self.path, "pt") as file:
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
+            text = (file.metadata() or {}).get("training", "{}")
+        training = json.loads(text)
+        kinds = {
+            "about": str, "finished": bool, "progress": progress, "history": tuple[dict, ...], "seconds": float, "checksum": int,
+        }  # fmt: skip
+        if not cli.fits(training, kinds) or training.pop("checksum") != checksum(tensors, training):
+            raise ValueError("its content is not what was written")
+        if training["about"] != self.about:
+            raise ValueError("it is another run's, or of other pictures")
+        for rows in (training["history"], *(value for value in training["progress"].values() if isinstance(value, list))):
+            if not all(cli.fits(row, {name: int | float | str for name in rows[0]}) for row in rows):
+                raise ValueError("its rows are none")
+        return tensors, training
 
     def save(self, progress: dict, finished: bool) -> None:
         """Save, unless saving took too much time lately; a finished training always, and of it only what evaluation needs."""
@@ -90,12 +109,34 @@ class Checkpoint:
             state |= {f"generator.{i}": generator.get_state() for i, generator in enumerate(generators)}
         tensors = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
         training = {
-            "about": self.about, "finished": finished, "progress": progress, "history": self.history,
-            "seconds": self.record.seconds(), "checksum": checksum(tensors),
+            "about": self.about, "finished": finished, "progress": progress, "history": self.history, "seconds": self.record.seconds(),
         }  # fmt: skip
         with files.written_whole(self.path) as path:
-            path.write_bytes(save(tensors, {"training": json.dumps(training)}))
+            path.write_bytes(save(tensors, {"training": json.dumps({**training, "checksum": checksum(tensors, training)})}))
         self.due = started + (time.monotonic() - started) / SHARE
+
+
+def check(tensors: dict, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], generators: Sequence[torch.Generator]) -> None:
+    """Raise ValueError unless the tensors are, in name, shape and type, those of this training.
+
+    Some optimizers believe what they are given, and write behind the end of a tensor that is too small.
+    """
+    expected = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for i, optimizer in enumerate(optimizers):
+        twin = copy.deepcopy(optimizer)
+        for parameter in (parameter for group in twin.param_groups for parameter in group["params"]):
+            parameter.grad = torch.zeros_like(parameter)
+        twin.step()  # then it has the state that an optimizer has
+        for j, values in twin.state_dict()["state"].items():
+            expected |= {f"optimizer.{i}.{j}.{name}": value for name, value in values.items()}
+    expected |= {f"generator.{i}": generator.get_state() for i, generator in enumerate(generators)}
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in expected or name not in tensors:
+            raise ValueError(f"it {'lacks' if name in expected else 'has a strange'} {name}")
+        if (tensors[name].shape, tensors[name].dtype) != (expected[name].shape, expected[name].dtype):
+            raise ValueError(f"its {name} is of another shape or type")
+    for i, generator in enumerate(generators):
+        torch.Generator(generator.device).set_state(tensors[f"generator.{i}"])  # a state may be none in spite of its shape
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, prefix: str, tensors: dict[str, torch.Tensor]) -> None:

@@ -5,6 +5,7 @@ import errno
 import gc
 import io
 import math
+import os
 import signal
 import sys
 import tempfile
@@ -15,6 +16,14 @@ import tyro
 from safetensors import SafetensorError
 
 Config = TypeVar("Config")
+
+# Other packages read these when they are imported, soon after this module, and complain at length.
+if "HOME" in os.environ and any(path.exists() and not path.is_dir() for path in (Path.home(), *Path.home().parents)):
+    print(f"error: HOME is {os.environ['HOME']!r}, which is no folder; set it to one", file=sys.stderr)
+    sys.exit(2)
+for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+    if not os.environ.get(name, "0").isdecimal():
+        print(f"{name} is {os.environ.pop(name)!r}, not whole seconds: it is ignored", file=sys.stderr)
 
 
 class UserError(Exception):
@@ -64,6 +73,26 @@ def writable(*folders: Path) -> None:
             raise UserError(f"{folder} cannot be written ({error.strerror}); give another folder") from None
 
 
+PATHS = tyro.constructors.ConstructorRegistry()
+
+
+@PATHS.primitive_rule
+def path_rule(kind: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors.PrimitiveConstructorSpec | None:
+    """Paths of the command line. An empty one would be the current folder; in Python, `Path("")` still is."""
+    if kind.type is not Path:
+        return None
+
+    def from_text(texts: list[str]) -> Path:
+        if not texts[0] or "\0" in texts[0]:
+            raise ValueError("it holds a NUL" if texts[0] else "it is empty; give a path, the current folder is `.`")
+        return Path(texts[0])
+
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1, metavar="PATH", instance_from_str=from_text, is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )  # fmt: skip
+
+
 def parse(config_class: type[Config], arguments: list[str] | None = None) -> Config:
     """Read `config_class`, a dataclass, from the command line.
 
@@ -72,7 +101,7 @@ def parse(config_class: type[Config], arguments: list[str] | None = None) -> Con
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(config_class, args=arguments)
+            return tyro.cli(config_class, args=arguments, registry=PATHS)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -83,6 +112,7 @@ def parse(config_class: type[Config], arguments: list[str] | None = None) -> Con
         raise UserError(f"{message.rstrip('.')}; --help lists every option") from None
 
 
+BROKEN_PIPE = 141  # 128 + SIGPIPE, which Windows has not
 DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}  # full, or closed to us
 
 
@@ -103,12 +133,36 @@ def terminate(number: int, frame) -> None:
     raise KeyboardInterrupt(number)
 
 
+def open_streams() -> None:
+    """Streams that take whatever is printed: one closed by the caller gets the null device, which also keeps files that
+    are opened later from becoming the standard output; what a terminal cannot encode is printed as `?`.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def run(main: Callable[[Config], object], config_class: type[Config]) -> None:
-    """Run a script's `main`. Exits with 2 after an error that the user can mend, with 130 after Ctrl-C, with 143 after SIGTERM."""
+    """Run a script's `main`.
+
+    Exits with 2 after an error that the user can mend, with 130 after Ctrl-C, with 143 after SIGTERM, and with 141, as
+    other tools, where the reader of the output has gone, as in `| head -1`.
+    """
+    open_streams()
     signal.signal(signal.SIGTERM, terminate)
     gc.freeze()  # all that the packages made on import: the garbage collector looked it over for a second at exit
     try:
         main(parse(config_class))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffers would fail once more at exit.
+        null = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(null, stream.fileno())
+        sys.exit(BROKEN_PIPE)
     except KeyboardInterrupt as interrupt:
         number = interrupt.args[0] if interrupt.args else signal.SIGINT
         goes_on = "; --resume goes on from there" if hasattr(config_class, "resume") else ""

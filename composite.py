@@ -67,7 +67,7 @@ def trained(folder: Path, source: str, latent: int) -> tuple[autoencoder.Autoenc
         autoencoder.main(autoencoder.Config(source=source, latent=latent, out=folder, resume=records.unfinished(folder)))
     model = autoencoder.load(folder)
     try:
-        run = json.loads((folder / "run.json").read_text())
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         content = {field.name: run["config"][field.name] for field in fields(data.DataConfig)}
         if not cli.fits(content, {field.name: field.type for field in fields(data.DataConfig)}):
             raise ValueError("its config is none of this project")

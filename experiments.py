@@ -17,6 +17,7 @@ computed again, whatever stopped the run. Expect 4 to 7 minutes each on 2 cores.
 import contextlib
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -219,12 +220,18 @@ def on_ray(missing: dict[Key, Point]) -> Iterator[tuple[Key, dict]]:
 
 
 def stored(path: Path, point: Point) -> dict | None:
-    """The metrics in the file of a finished point; None if there is none, or it is not whole or another point's."""
+    """The metrics in the file of a finished point; None if there is none, or it is not whole, another point's or not as measured."""
     try:
-        content = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
-    return content["metrics"] if content.get("point") == asdict(point) else None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder where a file belongs; move it away") from None
+    kinds = {name: float for name in METRICS if point.classes != "none" or "accuracy" not in name}
+    if "balanced_accuracy" in kinds and not point.weight:
+        kinds["balanced_accuracy"] = type(None)  # nothing was taught
+    whole = cli.fits(content, {"point": dict, "metrics": kinds}) and content["point"] == asdict(point)
+    return content["metrics"] if whole and all(math.isfinite(value or 0) for value in content["metrics"].values()) else None
 
 
 def sweep(wanted: dict[Key, Point], folder: Path, run: Runner) -> dict[Key, dict]:
@@ -285,6 +292,9 @@ COLUMNS = {
 }  # fmt: skip
 
 
+METRICS = (*COLUMNS, "seconds")  # of a point; accuracies only where there are classes
+
+
 def cell(name: str, values: list) -> str:
     """Mean and spread over the seeds; empty for what was not taught."""
     if None in values:
@@ -303,14 +313,35 @@ def table(varied: str, values: dict[str, dict[str, list]]) -> str:
     return "\n".join(lines)
 
 
+def refuse_foreign(path: Path, name: str) -> None:
+    """Raise UserError if `path` exists and is not the record of the experiment `name`."""
+    if not path.exists():
+        return
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or content.get("experiment") != name:
+        raise UserError(f"{path} is no record of this experiment; move it away, or give another --out")
+
+
 def main(config: Config) -> dict:
     """Compute what is not on file yet, print, record and draw. Returns the metrics."""
-    experiment, folder, plots = EXPERIMENTS[config.name], config.out, config.plots
     if config.quick:
-        config = replace(config, seeds=QUICK["seeds"])
-        folder = plots = config.out / "quick"
         print(f"quick: {QUICK['seeds']} seeds, {QUICK['steps']} steps; these numbers say nothing")
-    cli.writable(folder, plots, config.out / "points")
+        config = replace(config, seeds=QUICK["seeds"], plots=config.out / "quick")
+    folder = config.out / "quick" if config.quick else config.out
+    cli.writable(folder, config.plots, config.out / "points")
+    refuse_foreign(folder / f"{config.name}.json", config.name)
+    with files.locked(config.out):
+        for place in (config.plots, config.out / "points"):
+            files.sweep(place)
+        return carry_out(config, folder)
+
+
+def carry_out(config: Config, folder: Path) -> dict:
+    """Compute, print, draw, and record in `folder`. Returns the metrics."""
+    experiment = EXPERIMENTS[config.name]
     source = points.pictures(config.source, "face").source
     changes = {"source": source, **({"steps": QUICK["steps"]} if config.quick else {})}
     settings = {name: replace(point, **changes) for name, point in experiment.settings.items()}
@@ -328,7 +359,7 @@ def main(config: Config) -> dict:
     print(table(experiment.varied, values))
     for outcome in judged:
         print(f"{outcome['letter']}, {outcome['text']}: {finding(outcome)}")
-    print("figure", figures.experiment(values, experiment.varied, plots / f"experiment_{config.name}.png"))
+    print("figure", figures.experiment(values, experiment.varied, config.plots / f"experiment_{config.name}.png"))
     rows = [
         {
             "setting": name,

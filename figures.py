@@ -1,9 +1,12 @@
 """Every figure of the project is drawn here. Pictures are (N, 3, H, W) tensors, uint8 or float in [0, 1]."""
 
 import io
+import os
 import textwrap
 from pathlib import Path
 from typing import Sequence
+
+os.environ["MPLBACKEND"] = "agg"  # before matplotlib reads it: figures go to files only, and a backend that is not there is an error
 
 import torch
 from matplotlib.figure import Figure

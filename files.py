@@ -1,14 +1,56 @@
-"""Files that are whole or not there, and folders that one run at a time writes into."""
+"""Files that are whole or not there, whose they are, and folders that one run at a time writes into."""
 
 import contextlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Iterator
 
 from filelock import FileLock, Timeout
 
 from cli import UserError
+
+# The names that this project writes. Nothing of another name is ever removed or replaced.
+RUN = ("run.json", "metrics.json", "metrics.jsonl", "model.safetensors", "config.json", "README.md", "latents.safetensors")
+CHECKPOINT = re.compile(r"checkpoint(-\d+-\d+|-(report|emoji)-\d+-[\d.e+-]+)?\.safetensors")  # the values of a training's `run`
+FIGURE = re.compile(r"((autoencoder|multitask|composite|analogies|experiment)_\w+|contact_sheet|bench)\.png")
+POINT = re.compile(r"[0-9a-f]{16}\.json")  # of an experiment
+PART = re.compile(r"\.(.+)\.(\d+)\.part")  # what is being written under the name, by the process
+HIDDEN = (".lock", ".metrics.jsonl.part")
+
+
+def owned(name: str) -> bool:
+    """Whether this project writes files of this name."""
+    part = PART.fullmatch(name)
+    name = part[1] if part else name
+    return name in RUN + HIDDEN or any(kind.fullmatch(name) for kind in (CHECKPOINT, FIGURE, POINT))
+
+
+def passing(name: str) -> bool:
+    """Whether a file of this name is no part of a run, but may lie where one will be: a figure, a lock, a half-written file."""
+    return name in HIDDEN or bool(FIGURE.fullmatch(name) or PART.fullmatch(name))
+
+
+def alive(process: int) -> bool:
+    """Whether another process of this number runs; where one cannot ask (on Windows), yes."""
+    if os.name == "nt" or process == os.getpid():  # in a container the number may be the same each time
+        return os.name == "nt"
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written."""
+    for path in folder.glob(".*.part"):
+        part = PART.fullmatch(path.name)
+        if part and owned(path.name) and not alive(int(part[2])):
+            path.unlink(missing_ok=True)
 
 
 def sync(path: Path) -> None:
@@ -21,22 +63,40 @@ def sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def kept(folder: Path) -> Iterator[None]:
+    """Raises UserError if what is done in `folder` fails because somebody has removed it."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        if folder.is_dir():
+            raise
+        raise UserError(f"{folder} was removed during the run, and what it held is lost; run again") from None
+
+
+@contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to. When all is written it takes the place of `path`; after an error it is gone."""
+    """A path beside `path` to write to. When all is written it takes the place of `path`; after an error it is gone.
+
+    Raises UserError if `path` is a folder, or its folder was removed.
+    """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder where a file belongs; move it away")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        yield temporary
-        sync(temporary)
-        temporary.replace(path)
-        sync(path.parent)
+        with kept(path.parent):
+            yield temporary
+            sync(temporary)
+            temporary.replace(path)
+            sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
 
 
 def write_json(path: Path, content: dict) -> None:
     """A JSON file, whole or not at all."""
     with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2))
+        temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
 
 
 @contextlib.contextmanager

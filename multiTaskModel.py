@@ -13,6 +13,7 @@ Expect accuracy 1.0 and a combined loss below 0.03 in the report's order, after 
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ MOUTH_ROW = 36  # of 64: below the eyes and above the mouth of every face
 class Config(autoencoder.Config):
     """Train the report's multi-task network; with --split emoji, test it on emoji it has never seen."""
 
-    copies: int = 50  # augmented copies of each original; the report's 23 emoji are few
+    copies: int | Literal["none"] = 50  # augmented copies of each original; the report's 23 emoji are few
     dropout: float = 0.0  # the report says 0.2, but its code never applied it in this part
     epochs: int = 10  # passes over the training images
     classification_weight: float = 0.5  # lambda: loss = MSE + lambda x cross-entropy
@@ -85,9 +86,10 @@ def classify(originals: data.Originals) -> tuple[data.Originals, torch.Tensor]:
 
 
 def require_members(originals: data.Originals, labels: torch.Tensor, fewest: int) -> None:
-    """Raise UserError for a class with fewer than `fewest` different names."""
+    """Raise UserError for a class with fewer than `fewest` different emoji: as folds take them, so twins and like pictures are one."""
+    class_of_key = dict(zip(originals.keys, labels.tolist()))
     for k, (class_name, phrases) in enumerate(CLASSES.items()):
-        names = {data.twin_key(name) for name, label in zip(originals.names, labels) if label == k}
+        names = [key for key, label in class_of_key.items() if label == k]
         if len(names) < fewest:
             found = ", ".join(sorted(names)) or "none"
             looked_for = " / ".join(phrases)
@@ -207,7 +209,8 @@ def report_order(originals, labels, config: Config, device, record) -> dict:
     outputs = autoencoder.decode_all(model, autoencoder.encode_all(model, images, device), device)
     titles = [f"true {list(CLASSES)[truth[i]]}, predicted {list(CLASSES)[predicted[i]]}" for i in chosen]
     lines = {f"PCA, {config.latent} components": errors["pca_mse"], "mean image": errors["mean_image_mse"]}
-    points = PCA(2, svd_solver="full").fit_transform(autoencoder.encode_all(model, originals.images, device).numpy())
+    points = PCA(min(2, config.latent), svd_solver="full").fit_transform(autoencoder.encode_all(model, originals.images, device).numpy())
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a latent of one number has no second component
     prefix = config.plots / ("multitask" if config.preset == "report" else f"multitask_{config.preset}")
     figures.learning_curves(history, Path(f"{prefix}_curves.png"), lines, "mse")
     figures.reconstructions(images, outputs, titles, Path(f"{prefix}_reconstructions.png"))

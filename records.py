@@ -3,13 +3,14 @@
 import contextlib
 import hashlib
 import json
+import math
 import platform
 import sys
 import time
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Literal
 
 import torch
 
@@ -38,20 +39,62 @@ def settings(run: dict) -> dict:
     return {name: value for name, value in run["config"].items() if name not in IRRELEVANT} | {"source": run["source"]}
 
 
+def earlier(folder: Path) -> dict | None:
+    """The run.json of a run of this project in `folder`; None if there is none."""
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return run if isinstance(run, dict) and isinstance(run.get("config"), dict) and isinstance(run.get("source"), str) else None
+
+
 def differences(folder: Path, run: dict) -> str:
     """The options in which the run in `folder` differs from `run`, as one line; empty if there are none."""
-    try:
-        earlier, now = settings(json.loads((folder / "run.json").read_text())), settings(run)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    there = earlier(folder)
+    if there is None:
         return "its run.json cannot be read"
-    if set(earlier) != set(now):
+    before, now = settings(there), settings(run)
+    if set(before) != set(now):
         return "it is another script's or version's"
-    return ", ".join(f"--{name.replace('_', '-')} {earlier[name]}, not {now[name]}" for name in now if earlier[name] != now[name])
+    return ", ".join(f"--{name.replace('_', '-')} {before[name]}, not {now[name]}" for name in now if before[name] != now[name])
 
 
 def unfinished(folder: Path) -> bool:
     """Whether a run in `folder` was started, and stopped before its end."""
     return (folder / "run.json").exists() and not (folder / "metrics.json").exists()
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raise UserError for a folder that holds files, but no run of this project, or folders where a run's files belong."""
+    ours = earlier(folder) is not None
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and files.owned(path.name):
+            found.append(f"{path.name}/")
+        if not path.is_dir() and not ours and not files.passing(path.name):
+            found.append(path.name)
+    if found:
+        names = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+        raise UserError(f"{folder} holds files of others ({names}); give another --out")
+
+
+def state(folder: Path) -> Literal["empty", "started", "stopped", "finished"]:
+    """What is in `folder`: no run, or one without a checkpoint, with one, or at its end."""
+    if earlier(folder) is None:
+        return "empty"
+    if (folder / "metrics.json").exists():
+        return "finished"
+    return "stopped" if checkpoints(folder) else "started"
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("checkpoint*") if files.CHECKPOINT.fullmatch(path.name)]
+
+
+def count_lines(folder: Path) -> int:
+    """The lines of metrics.jsonl; 0 if there is none."""
+    path = folder / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 class Record:
@@ -70,41 +113,47 @@ class Record:
             "threads": torch.get_num_threads(),
             "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         }
-        resume = getattr(config, "resume", False)
-        again = self.admit(resume, config.overwrite)
-        for path in self.folder.glob(".*.part"):  # of a killed process
-            path.unlink()
-        if not resume:
+        start = self.admit(getattr(config, "resume", False), config.overwrite)
+        files.sweep(self.folder)
+        if start != "resume":
             self.forget_checkpoints()
-            if not again:
+            if start == "new":
                 (self.folder / "metrics.json").unlink(missing_ok=True)  # it would contradict run.json
             files.write_json(self.folder / "run.json", self.run)
-        # The lines of a resumed run come from its checkpoints; those of a finished one stay until there are new ones.
-        self.lines = self.folder / (".metrics.jsonl.part" if again else "metrics.jsonl")
-        self.lines.write_text("")
+        # New lines take the place of the earlier ones when there are as many: those of a resumed run come from its checkpoints,
+        # one of which may turn out to be damaged. Those of a finished run stay until its second making is finished, too.
+        self.awaited = {"new": 0, "again": math.inf, "resume": count_lines(self.folder)}[start]
+        self.lines, self.count = self.folder / ".metrics.jsonl.part", 0
+        self.lines.write_text("", encoding="utf-8")
+        self.append([])
 
-    def admit(self, resume: bool, overwrite: bool) -> bool:
-        """Whether this very run is in the folder, finished. Raises UserError if a run there is in the way, or none to resume."""
-        finished, other = (self.folder / "metrics.json").exists(), differences(self.folder, self.run)
+    def admit(self, resume: bool, overwrite: bool) -> Literal["new", "again", "resume"]:
+        """How the run starts: anew, once more beside its finished self, or where it stopped. Raises UserError if it must not."""
+        there, other = state(self.folder), differences(self.folder, self.run)
         if resume:
-            if finished or not unfinished(self.folder):
-                raise UserError(f"{self.folder} holds {'a finished run' if finished else 'no run'}: nothing to resume; run without --resume")
+            if there in ("empty", "finished"):
+                what = "a finished run" if there == "finished" else "no run"
+                raise UserError(f"{self.folder} holds {what}: nothing to resume; run without --resume")
             if other:
                 raise UserError(f"{self.folder} holds a run with other options ({other}); resume it with its own")
-            earlier = json.loads((self.folder / "run.json").read_text())
-            changed = [name for name in ("device", "threads", "versions") if earlier.get(name) != self.run[name]]
-            if changed:
-                print(f"this run was started with other {' and '.join(changed)}; the last digits may differ from those of a run in one go")
-        elif overwrite:
-            return False
-        elif finished:
-            if other:
-                raise UserError(f"{self.folder} holds a finished run with other options ({other}); give another --out, or --overwrite")
-            print(f"{self.folder} holds the same run, finished; it is made again")
-        elif self.checkpoints():
-            lines = sum(path.read_text().count("\n") for path in self.folder.glob("metrics.jsonl"))
+            self.warn_of_changes()
+            return "resume"
+        if overwrite or there in ("empty", "started"):
+            return "new"
+        if there == "stopped":
+            lines = count_lines(self.folder)
             raise UserError(f"{self.folder} holds an unfinished run, {lines} lines long; --resume continues it, --overwrite starts again")
-        return finished
+        if other:
+            raise UserError(f"{self.folder} holds a finished run with other options ({other}); give another --out, or --overwrite")
+        print(f"{self.folder} holds the same run, finished; it is made again")
+        return "again"
+
+    def warn_of_changes(self) -> None:
+        """Say what about a run that is resumed is not as it was, though no option is another."""
+        there = earlier(self.folder)
+        changed = [name for name in ("device", "threads", "versions") if there.get(name) != self.run[name]]
+        if changed:
+            print(f"this run was started with other {' and '.join(changed)}; the last digits may differ from those of a run in one go")
 
     def about(self, run: dict | None) -> str:
         """What a training is made of; `run` tells it apart where a script makes many."""
@@ -114,11 +163,8 @@ class Record:
     def checkpoint_path(self, run: dict | None) -> Path:
         return self.folder / ("-".join(["checkpoint", *map(str, (run or {}).values())]) + ".safetensors")
 
-    def checkpoints(self) -> list[Path]:
-        return list(self.folder.glob("checkpoint*.safetensors"))
-
     def forget_checkpoints(self) -> None:
-        for path in self.checkpoints():
+        for path in checkpoints(self.folder):
             path.unlink()
 
     def seconds(self) -> float:
@@ -131,8 +177,16 @@ class Record:
         self.append(history)
 
     def append(self, rows: list[dict]) -> None:
-        with self.lines.open("a") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
+        with files.kept(self.folder):
+            with self.lines.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+            self.count += len(rows)
+            if self.count >= self.awaited:
+                self.publish()
+
+    def publish(self) -> None:
+        """Let the lines so far, and those that follow, be metrics.jsonl."""
+        self.lines = self.lines.replace(self.folder / "metrics.jsonl")
 
     def epoch(self, row: dict) -> dict:
         """Append a line, with the seconds since the start, to metrics.jsonl, and return it."""
@@ -143,7 +197,8 @@ class Record:
     def finish(self, metrics: dict) -> dict:
         """Write and return the metrics with the seconds the run took."""
         metrics = {**metrics, "seconds": round(self.seconds(), 1)}
-        self.lines.replace(self.folder / "metrics.jsonl")
+        with files.kept(self.folder):
+            self.publish()
         files.write_json(self.folder / "metrics.json", metrics)
         self.forget_checkpoints()
         return metrics
@@ -151,7 +206,10 @@ class Record:
 
 @contextlib.contextmanager
 def recording(config, originals: Originals, device: torch.device) -> Iterator[Record]:
-    """The record of a run, its folder locked. Raises UserError if `out` or `plots` cannot be written or is in use, or as Record."""
+    """The record of a run, its folder locked. Raises UserError if `out` or `plots` cannot be written, if `out`
+    is in use or holds files of others, or as Record."""
     cli.writable(config.out, config.plots)
+    refuse_foreign(config.out)
     with files.locked(config.out):
+        files.sweep(config.plots)
         yield Record(config, originals, device)

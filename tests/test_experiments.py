@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import torch
 import best
 import data
 import experiments
+import files
 import points
 from conftest import ROOT
 from experiments import EXPERIMENTS, Comparison, Speculation
@@ -208,6 +209,61 @@ def test_a_file_of_other_settings_or_half_a_file_is_not_believed(computed, tmp_p
     other.write_text(other.read_text()[:40])
     experiments.main(config(tmp_path, seeds=2))
     assert len(computed) == 8 and json.loads(file.read_text()) == content
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        lambda content: [],
+        lambda content: {**content, "metrics": []},
+        lambda content: {**content, "metrics": {**content["metrics"], "mse": "small"}},
+        lambda content: {**content, "metrics": {**content["metrics"], "mse": float("nan")}},
+        lambda content: {**content, "metrics": {**content["metrics"], "further": 1.0}},
+        lambda content: {**content, "metrics": {"mse": 0.1}},
+    ],
+)
+def test_a_point_of_wrong_kinds_is_computed_again(computed, tmp_path, spoilt):
+    experiments.main(config(tmp_path, seeds=2))
+    file = min((tmp_path / "runs/points").iterdir())
+    before = file.read_text()
+    file.write_text(json.dumps(spoilt(json.loads(before))))
+    experiments.main(config(tmp_path, seeds=2))
+    assert len(computed) == 7 and file.read_text() == before
+    file.write_text("[" * 200_000)
+    experiments.main(config(tmp_path, seeds=2))
+    assert len(computed) == 8 and file.read_text() == before
+
+
+def test_measured_points_are_believed(tmp_path):
+    for point in (Point(**TINY), *(replace(experiments.EMOTIONS, weight=weight, **TINY) for weight in (0.0, 0.5))):
+        path = tmp_path / "point.json"
+        path.write_text(json.dumps({"point": asdict(point), "metrics": points.measure(point)}))
+        assert experiments.stored(path, point)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"experiment": "latent"}', "no record", "[" * 200_000])
+def test_a_file_of_others_is_no_record(computed, command, tmp_path, content):
+    (tmp_path / "dropout.json").write_text(content)
+    status, _, error = command(experiments, "dropout", "--source", "twemoji", "--out", ".")
+    assert (status, error.count("\n"), computed) == (2, 1, []) and "dropout.json is no record of this experiment" in error
+    assert (tmp_path / "dropout.json").read_text() == content
+
+
+def test_folders_where_files_belong(computed, command, tmp_path):
+    experiments.main(config(tmp_path, seeds=2))
+    file = min((tmp_path / "runs/points").iterdir())
+    file.unlink()
+    file.mkdir()
+    status, _, error = command(experiments, "dropout", "--source", "twemoji", "--seeds", "2", "--out", "runs")
+    assert (status, error.count("\n")) == (2, 1) and f"{file.name} is a folder where a file belongs" in error
+
+
+def test_two_at_once_are_refused(computed, command, tmp_path):
+    (tmp_path / "runs").mkdir()
+    with files.locked(tmp_path / "runs"):
+        status, _, error = command(experiments, "dropout", "--source", "twemoji", "--out", "runs")
+    assert (status, error.count("\n"), computed) == (2, 1, []) and "runs is in use by another run" in error
+    assert command(experiments, "dropout", "--source", "twemoji", "--out", "runs")[0] == 0
 
 
 def test_quick_leaves_the_figures_and_points_of_a_full_run(computed, tmp_path):

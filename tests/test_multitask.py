@@ -200,9 +200,24 @@ def test_main_compares_on_the_same_images(tmp_path):
     ],
 )
 def test_bad_input(command, tmp_path, arguments, message):
-    image = {"bytes": (autoencoder.data.twemoji_rows()[0][2])(), "path": None}
+    images = [{"bytes": read(), "path": None} for _, _, read in data.twemoji_rows()[:10]]
     for file, texts in {"few": [f"happy face {i}" for i in range(9)] + ["sad face"], "both": ["happy face and sad face"] * 9}.items():
-        datasets.Dataset.from_dict({"image": [image] * len(texts), "text": texts}).to_parquet(f"{file}.parquet")
+        datasets.Dataset.from_dict({"image": images[: len(texts)], "text": texts}).to_parquet(f"{file}.parquet")
     status, _, error = command(part2, "--source", "twemoji", *arguments)
     assert status == 2 and message in error and error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_like_pictures_are_one_emoji_for_the_folds(made, command, monkeypatch):
+    names = [*(f"happy face {i}" for i in range(6)), *(f"sad face {i}" for i in range(5))]
+    originals = made(names)
+    originals.images[6:] = originals.images[6]
+    monkeypatch.setattr(data, "load_originals", lambda *_: originals)
+    status, _, error = command(part2, "--split", "emoji")
+    assert (status, error.count("\n")) == (2, 1) and "class sad has 1 emoji" in error and "needs 5" in error
+
+
+def test_a_latent_of_one_number_and_no_copies(command, tmp_path):
+    status, _, error = command(part2, "--source", "twemoji", "--latent", "1", "--copies", "none", "--epochs", "1")
+    assert status == 0 and (tmp_path / "plots/multitask_latents.png").exists(), error
+    assert json.loads((tmp_path / "runs/multitask/metrics.json").read_text())["copies"] == 0

@@ -52,21 +52,49 @@ def test_a_figure_that_is_missing_is_noticed(copied, command):
     assert status == 2 and "plots/bench.png" in error and error.count("\n") == 1
 
 
-def test_records_are_taken_from_runs_all_or_none(copied, command, tmp_path):
-    runs, before = tmp_path / "runs", (copied / "report/records/unseen.json").read_text()
+@pytest.fixture
+def runs(copied, tmp_path):
+    """A folder of runs that left the records of the report, but for one number."""
+    folder = tmp_path / "runs"
     for name in report.RUNS:
-        (runs / name).mkdir(parents=True)
-        record = json.loads((copied / f"report/records/{name}.json").read_text())
-        (runs / name / "run.json").write_text(json.dumps({key: record.pop(key) for key in ("command", "threads", "versions")}))
-        (runs / name / "metrics.json").write_text(json.dumps({**record, **({"test_mse": 0.5} if name == "unseen" else {})}))
+        (folder / name).mkdir(parents=True)
+        record = json.loads((copied / f"report/records/{name}.json").read_text(encoding="utf-8"))
+        (folder / name / "run.json").write_text(json.dumps({key: record.pop(key) for key in ("command", "threads", "versions")}))
+        (folder / name / "metrics.json").write_text(json.dumps({**record, **({"test_mse": 0.5} if name == "unseen" else {})}))
+    (folder / "experiments").mkdir()
+    for name in experiments.EXPERIMENTS:
+        shutil.copy(copied / f"report/records/experiment-{name}.json", folder / "experiments" / f"{name}.json")
+    return folder
+
+
+def test_records_are_taken_from_runs_all_or_none(copied, runs, command):
+    (runs / "experiments/latent.json").rename(runs / "latent.json")
+    before = (copied / "report/records/unseen.json").read_text()
     status, _, error = command(report, "--collect", "--runs", str(runs))
     assert status == 2 and "python experiments.py latent" in error and (copied / "report/records/unseen.json").read_text() == before
-    (runs / "experiments").mkdir()
-    for name in experiments.EXPERIMENTS:
-        shutil.copy(copied / f"report/records/experiment-{name}.json", runs / "experiments" / f"{name}.json")
+    (runs / "latent.json").rename(runs / "experiments/latent.json")
     assert command(report, "--collect", "--runs", str(runs))[0] == 0
-    assert "| 0.5000 |" in (copied / "README.md").read_text()
+    assert "| 0.5000 |" in (copied / "README.md").read_text(encoding="utf-8")
     assert command(report, "--collect", "--check")[0] == 2
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        ("multitask/metrics.json", {"compare": {}}),  # of other options
+        ("multitask/metrics.json", []),
+        ("unseen/metrics.json", {"test_mse": "small"}),
+        ("unseen/run.json", {"command": "python"}),
+        ("experiments/latent.json", {"rows": [], "varied": "latent"}),
+        ("experiments/latent.json", {"speculations": 3, "rows": [], "varied": "latent"}),
+    ],
+)
+def test_records_that_do_not_fit_change_nothing(copied, runs, command, file, content):
+    (runs / file).write_text(json.dumps(content))
+    pages = [*(copied / "report/records").iterdir(), *(copied / page for page in report.PAGES)]
+    before = {path: path.read_bytes() for path in pages}
+    status, _, error = command(report, "--collect", "--runs", str(runs))
+    assert (status, error.count("\n")) == (2, 1) and {path: path.read_bytes() for path in pages} == before
 
 
 def test_every_letter_of_the_coursework_has_its_answer():
