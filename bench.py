@@ -1,35 +1,32 @@
 """The side-by-side: our networks against a plain implementation, PCA and the mean image, in error, time and memory.
 
-    python bench.py                # everything, about 35 minutes on 2 cores
+    python bench.py                # everything, about 40 minutes on 2 cores
     python bench.py --quick        # a minute, to see that it works; its numbers mean nothing
 
-Every run is a whole process of its own, timed from outside; where time is compared the runs take turns.
-Writes bench/results.json and plots/bench.png, and prints the table that the README shows.
+Every run is a whole process of its own, timed from outside; where time is compared the runs take turns. Then once more
+as on a processor with AVX2 alone, without bfloat16, and beside other processes that keep the machine busy.
+Writes bench/results.json and plots/bench.png, and prints the tables that the README shows.
 """
 
-import json
-import os
-import platform
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 
+import common  # first: it sets the environment that torch reads
+
 import torch
 
-import autoencoder
-import best
-import cli
 import data
-import figures
-import files
-import training
+from common import command_line, figures, files
+from common.errors import at_least
+from lab import presets, records
+from lab.mixture import Mixture, Recipe
+from lab.training import Budget, reconstruction_loss, to_device, train
+from studies.processes import AVX2, HERE, Bench, busy
 
-HERE = Path(__file__).parent
-REPORTED = 0.0168  # the report's test MSE
 SIZES = (1_000, 10_000, 40_000)  # images, for the throughput
+EMOJI, BEST = ("--split", "emoji"), ("--preset", "best")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +34,7 @@ class Config:
     """Measure errors, seconds, memory and throughput of every method, in one call."""
 
     seeds: int = 5  # split seeds for unseen emoji, from 0 upwards
+    avx2_seeds: int = 3  # the same, on the processor as one with AVX2 alone
     repeats: int = 3  # of each process whose time is compared
     epochs: int = 30  # of the plain implementation and of the report preset
     steps: int = 1800  # of the best preset
@@ -48,173 +46,235 @@ class Config:
     plots: Path = Path("plots")  # folder of the figure
 
     def __post_init__(self):
-        cli.at_least(1, seeds=self.seeds, repeats=self.repeats, epochs=self.epochs, steps=self.steps)
+        at_least(
+            1, seeds=self.seeds, avx2_seeds=self.avx2_seeds, repeats=self.repeats, epochs=self.epochs, steps=self.steps
+        )
         for seconds in self.budgets or (0,):
-            cli.at_least(1, budgets=seconds)
+            at_least(1, budgets=seconds)
 
 
-def process(*arguments: str) -> dict[str, float]:
-    """Run a Python script as a process of its own: its wall-clock seconds and its peak memory in MB."""
-    started = time.perf_counter()
-    child = subprocess.Popen([sys.executable, *arguments], cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace")
-    output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - started
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise RuntimeError(f"{' '.join(arguments)} failed:\n{output[-2000:]}")
-    peak = usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    return {"process_seconds": seconds, "peak_mb": peak}
+# ---------------------------------------------------------------- what is run
 
 
-def ours(config: Config, name: str, *options: str) -> dict:
-    """A run of autoencoder.py: its metrics, its lines, and how the process went."""
-    folder = (config.runs / name).resolve()
-    went = process("autoencoder.py", "--source", "twemoji", "--out", str(folder), "--plots", str(folder), "--overwrite", *options)
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    print(f"  {name}: {went['process_seconds']:.1f} s", flush=True)
-    return {**json.loads((folder / "metrics.json").read_text(encoding="utf-8")), **went, "lines": lines}
-
-
-def plain(config: Config, repeat: int) -> dict:
-    """A run of the plain implementation."""
-    result = (config.runs / f"plain-{repeat}.json").resolve()
-    went = process("bench/plain.py", str(result), "--epochs", str(config.epochs))
-    print(f"  plain-{repeat}: {went['process_seconds']:.1f} s", flush=True)
-    return {**json.loads(result.read_text(encoding="utf-8")), **went}
-
-
-def throughput(size: int, preset: str, batches: int) -> float:
+def throughput(size: int, config: presets.Preset, batches: int) -> float:
     """Training images per second with `size` images in memory; every batch is drawn from all of them."""
-    images = torch.randint(0, 256, (size, 3, data.SIZE, data.SIZE), dtype=torch.uint8, generator=data.generator("throughput", 0))
+    shape, random = (size, 3, data.SIZE, data.SIZE), data.generator("throughput", 0)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
     part, device = data.Part(images, torch.arange(size)), torch.device("cpu")
-    if preset == "report":
-        model = training.to_device(autoencoder.ConvAutoencoder(), device)
-        optimizer = torch.optim.Adam(model.parameters(), fused=True)
-        loader = iter(data.batches(part, 64, data.generator("order", 0)))
-        first = [next(loader) for _ in range(1)]  # draws the order of the whole epoch
-        training.one_pass(model, first, autoencoder.reconstruction_loss, device, optimizer)
-        started = time.perf_counter()
-        training.one_pass(model, (next(loader) for _ in range(batches)), autoencoder.reconstruction_loss, device, optimizer)
-        return batches * 64 / (time.perf_counter() - started)
-    model = training.to_device(best.ResidualAutoencoder(), device)
-    diet = best.Diet(part, images[:0], best.RECIPES["emoji"], device)
-
-    class Budget:
-        seed, steps, seconds = 0, 2, None
-
-    best.fit(model, diet, autoencoder.reconstruction_loss, Budget, device, lambda step, means: None)
-    Budget.steps = 2 * batches
+    if config.preset == "report":
+        stream = presets.endless(data.batches(part, config.batch_size, random))
+    else:
+        recipe = Recipe(0.0, config.shift, config.mixing)
+        stream = Mixture(part, images[:0], recipe, device).batches(config.batch_size, random)
+    model = to_device(config.build(), device)
+    run = model, stream, reconstruction_loss, presets.optimizers(config, model, device)
+    train(*run, Budget(steps=2), device, precision=config.precision)  # draws the order of the whole epoch
     started = time.perf_counter()
-    best.fit(model, diet, autoencoder.reconstruction_loss, Budget, device, lambda step, means: None)
-    return 2 * batches * best.BATCH_SIZE / (time.perf_counter() - started)
+    train(*run, Budget(steps=batches), device, precision=config.precision)
+    return batches * config.batch_size / (time.perf_counter() - started)
 
 
 def throughputs(repeats: int, batches: int) -> dict[str, list[float]]:
-    """Medians for each of SIZES; the sizes take turns, so that a slow minute of the machine hits them all."""
-    measured = {preset: [[throughput(size, preset, batches) for size in SIZES] for _ in range(repeats)] for preset in ("report", "best")}
-    return {preset: [median(column) for column in zip(*rounds)] for preset, rounds in measured.items()}
+    """By method, medians for each of SIZES; the sizes take turns, so that a slow minute hits them all."""
+    best = presets.settled(presets.BestPreset(split="emoji"), torch.device("cpu"))
+    settings = {"report preset": (presets.ReportPreset(), batches), "best preset, encoder alone": (best, 2 * batches)}
+    rates = {}
+    for method, (config, count) in settings.items():
+        rounds = [[throughput(size, config, count) for size in SIZES] for _ in range(repeats)]
+        rates[method] = [median(column) for column in zip(*rounds)]
+    return rates
 
 
-def row(method: str, unseen: list[float], report_order: float, runs: list[dict], rates: list[float] | None = None) -> dict:
-    """A row of the table; times and memory are medians over `runs`."""
+def in_turns(bench: Bench, config: Config, kinds: dict[str, tuple[str, ...]]) -> dict[str, list[dict]]:
+    """Repeats of the plain implementation and of runs with these options, one of each after the other."""
+    runs = {name: [] for name in ("plain", *kinds)}
+    for repeat in range(config.repeats):
+        runs["plain"].append(bench.plain(repeat, config.epochs))
+        for name, options in kinds.items():
+            runs[name].append(bench.ours(f"{name}-{repeat}", *options))
+    return runs
+
+
+def beside_others(bench: Bench) -> dict[str, list[float]]:
+    """Seconds of short whole processes beside none, one and two busy processes: medians of three, in turns."""
+    short = {
+        "report preset, 5 epochs": ("--epochs", "5"),
+        "best preset, 60 steps": (*BEST, "--steps", "60", "--refine-steps", "0"),
+    }
+    seconds = {name: [[], [], []] for name in short}
+    for _ in range(3):
+        for count in range(3):
+            with busy(count):
+                for name, options in short.items():
+                    went = bench.ours(f"busy-{count}-{options[-1]}", *options)
+                    seconds[name][count].append(went["process_seconds"])
+    return {name: [median(laps) for laps in columns] for name, columns in seconds.items()}
+
+
+# ---------------------------------------------------------------- what is said of it
+
+
+def row(method: str, unseen: list[float], order: float | None, runs: list[dict]) -> dict:
+    """A row of the table, `order` the MSE in the report's order; times and memory are medians over `runs`."""
 
     def middle(name: str) -> float | None:
         return median(run[name] for run in runs) if runs else None
 
     times = {name: middle(name) for name in ("train_seconds", "process_seconds", "peak_mb")}
-    return {"method": method, "unseen_mse": unseen, "report_order_mse": report_order, **times, "images_per_second": rates}
+    return {"method": method, "unseen_mse": unseen, "report_order_mse": order, **times, "images_per_second": None}
+
+
+def each(runs: list[dict], name: str) -> list[float]:
+    return [run[name] for run in runs]
+
+
+def to_plain(runs: list[dict], plains: list[dict]) -> float:
+    """The median ratio of the whole processes' seconds, pair by pair."""
+    return median(run["process_seconds"] / plain["process_seconds"] for run, plain in zip(runs, plains))
+
+
+def ratios_of(unseen: list[dict], turns: dict[str, list[dict]], bests: list[dict]) -> dict:
+    """The ratios by which a mode is judged."""
+    whole = median(each(turns["plain"], "process_seconds"))
+    return {
+        "refined to PCA, per seed": [run["refined_mse"] / run["pca_mse"] for run in unseen],
+        "encoder alone to PCA, per seed": [run["test_mse"] / run["pca_mse"] for run in unseen],
+        "report preset to plain, whole process": to_plain(turns["report"], turns["plain"]),
+        "best preset to plain, whole process": median(each(bests, "process_seconds")) / whole,
+        "precision of the best preset": unseen[0]["precision"],
+    }
 
 
 def curve(run: dict) -> list[tuple[float, float]]:
-    """(seconds since the process started, validation MSE) along one of our runs; its lines count from its record's start."""
+    """(seconds since the process started, validation MSE) along a run; its lines count from its record's start."""
     before = run["process_seconds"] - run["seconds"]
     return [(before + line["seconds"], line["val_loss"]) for line in run["lines"]]
 
 
-def main(config: Config) -> dict:
-    """Run everything; returns what results.json holds."""
-    if config.quick:
-        config = Config(seeds=2, repeats=1, epochs=2, steps=6, budgets=(1,), out=config.runs, runs=config.runs, plots=config.runs)
-    cli.writable(config.out, config.runs, config.plots)
-    epochs, steps = ("--epochs", str(config.epochs)), ("--preset", "best", "--steps", str(config.steps))
-
-    print("report's order, in turns")
-    plains, reports, halves, firsts = [], [], [], []
-    for repeat in range(config.repeats):
-        plains.append(plain(config, repeat))
-        reports.append(ours(config, f"report-{repeat}", *epochs))
-        halves.append(ours(config, f"bfloat16-{repeat}", "--precision", "bfloat16", *epochs))
-        firsts.append(ours(config, f"first-{repeat}", "--preset", "best", "--steps", "1", "--refine-steps", "0"))
-    bests = [ours(config, "best-0", *steps)]
-
-    print("unseen emoji")
-    report_unseen = [ours(config, f"report-unseen-{seed}", "--split", "emoji", "--seed", str(seed), *epochs) for seed in range(config.seeds)]
-    best_unseen = [ours(config, f"best-unseen-{seed}", "--split", "emoji", "--seed", str(seed), *steps) for seed in range(config.seeds)]
-    print("what a budget buys")
-    budgets = [ours(config, f"budget-{seconds}", "--split", "emoji", "--preset", "best", "--seconds", str(seconds)) for seconds in config.budgets]
-    print("throughput")
-    rates = throughputs(config.repeats, 2 if config.quick else 14)
-
-    def each(runs: list[dict], name: str) -> list[float]:
-        return [run[name] for run in runs]
-
-    rows = [
-        row("mean image", each(report_unseen, "mean_image_mse"), reports[0]["mean_image_mse"], []),
-        row("PCA-128, on the faces", each(report_unseen, "pca_mse"), reports[0]["pca_mse"], []),
-        row("PCA-128, on the best preset's images", each(best_unseen, "pca_mse"), bests[0]["pca_mse"], []),
-        row("plain implementation", [], plains[0]["test_mse"], plains),
-        row("report preset", each(report_unseen, "test_mse"), reports[0]["test_mse"], reports, rates["report"]),
-        row("report preset, bfloat16", [], halves[0]["test_mse"], halves),
-        row("best preset, encoder alone", each(best_unseen, "test_mse"), bests[0]["test_mse"], bests + best_unseen, rates["best"]),
-        row("best preset, refined latents", each(best_unseen, "refined_mse"), bests[0]["refined_mse"], bests + best_unseen),
-    ]
-    refined = [run["refined_mse"] / run["pca_mse"] for run in best_unseen]
-    alone = [run["test_mse"] / run["pca_mse"] for run in best_unseen]
-    whole = median(each(plains, "process_seconds"))
-    ratios = {
-        "refined to PCA, per seed": refined,
-        "encoder alone to PCA, per seed": alone,
-        "report preset to plain, whole process": median(r["process_seconds"] / p["process_seconds"] for r, p in zip(reports, plains)),
-        "report preset in bfloat16 to plain, whole process": median(h["process_seconds"] / p["process_seconds"] for h, p in zip(halves, plains)),
-        "below the report's 0.0168, to plain": median(f["process_seconds"] / p["process_seconds"] for f, p in zip(firsts, plains)),
-        "test MSE of those runs": max(each(firsts, "test_mse")),
-        "best preset to plain, whole process": median(each(bests + best_unseen, "process_seconds")) / whole,
-    }
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    results = {"machine": machine, "quick": config.quick, "rows": rows, "ratios": ratios}
-    files.write_json(config.out / "results.json", results)
-    print(table(rows))
-    for name, value in ratios.items():
-        print(f"{name}: {', '.join(f'{v:.3f}' for v in value) if isinstance(value, list) else f'{value:.4f}'}")
-
-    curves = {
-        "plain implementation, report's order": list(zip(plains[0]["seconds"], plains[0]["val_mse"])),
-        "report preset, report's order": curve(reports[0]),
-        "report preset, unseen emoji": curve(report_unseen[0]),
-        "best preset, unseen emoji": curve(best_unseen[0]),
-    }
-    ends = [curve(run)[-1] for run in budgets]
-    pca = {"PCA-128, unseen emoji": best_unseen[0]["pca_mse"]}
-    print("figure", figures.error_against_seconds(curves, {"best preset, smaller budgets": ends}, pca, config.plots / "bench.png"))
-    return results
-
-
 def table(rows: list[dict]) -> str:
     """The rows as a Markdown table."""
-    lines = ["| method | unseen emoji | report's order | training s | process s | peak MB | images/s at 1k, 10k, 40k |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    columns = "method | unseen emoji | report's order | training s | process s | peak MB | images/s at 1k, 10k, 40k"
+    lines = [f"| {columns} |", "| --- " * 7 + "|"]
     for entry in rows:
-        unseen = entry["unseen_mse"]
+        unseen, order = entry["unseen_mse"], entry["report_order_mse"]
         spread = f" ± {stdev(unseen):.4f}" if len(unseen) > 1 else ""
+        times = [entry[name] for name in ("train_seconds", "process_seconds", "peak_mb")]
         cells = [
             entry["method"],
             f"{mean(unseen):.4f}{spread}" if unseen else "",
-            f"{entry['report_order_mse']:.4f}",
-            *("" if entry[name] is None else f"{entry[name]:.0f}" for name in ("train_seconds", "process_seconds", "peak_mb")),
+            "" if order is None else f"{order:.4f}",
+            *("" if value is None else f"{value:.0f}" for value in times),
             ", ".join(f"{rate:.0f}" for rate in entry["images_per_second"] or []),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
+# ---------------------------------------------------------------- the three parts
+
+
+def as_it_is(config: Config) -> tuple[list[dict], dict, list[dict]]:
+    """Rows, ratios and the runs whose curves are drawn, on the processor as it is."""
+    bench = Bench(config.runs)
+    epochs, steps = ("--epochs", str(config.epochs)), (*BEST, "--steps", str(config.steps))
+    print("report's order, in turns")
+    first = (*BEST, "--steps", "1", "--refine-steps", "0")
+    kinds = {"report": epochs, "auto": ("--precision", "auto", *epochs), "first": first}
+    turns = in_turns(bench, config, kinds)
+    best = bench.ours("best", *steps)
+    print("unseen emoji")
+    seeds = [("--seed", str(seed)) for seed in range(config.seeds)]
+    report_unseen = [bench.ours(f"report-unseen-{seed[1]}", *EMOJI, *seed, *epochs) for seed in seeds]
+    best_unseen = [bench.ours(f"best-unseen-{seed[1]}", *EMOJI, *seed, *steps) for seed in seeds]
+    plain, report, auto = turns["plain"], turns["report"], turns["auto"]
+    bests = best_unseen + [best]
+    rows = [
+        row("mean image", each(report_unseen, "mean_image_mse"), report[0]["mean_image_mse"], []),
+        row("PCA-128, on the faces", each(report_unseen, "pca_mse"), report[0]["pca_mse"], []),
+        row("PCA-128, on the best preset's images", each(best_unseen, "pca_mse"), best["pca_mse"], []),
+        row("plain implementation", [], plain[0]["test_mse"], plain),
+        row("report preset", each(report_unseen, "test_mse"), report[0]["test_mse"], report),
+        row(f"report preset, {auto[0]['precision']}", [], auto[0]["test_mse"], auto),
+        row("best preset, encoder alone", each(best_unseen, "test_mse"), best["test_mse"], bests),
+        row("best preset, refined latents", each(best_unseen, "refined_mse"), best["refined_mse"], bests),
+    ]
+    ratios = ratios_of(best_unseen, turns, bests) | {
+        "report preset, auto precision, to plain, whole process": to_plain(auto, plain),
+        "below the original's 0.0168, to plain": to_plain(turns["first"], plain),
+        "test MSE of those runs": max(each(turns["first"], "test_mse")),
+    }
+    return rows, ratios, [plain[0], report[0], report_unseen[0], best_unseen[0]]
+
+
+def as_with_avx2(config: Config) -> tuple[list[dict], dict]:
+    """Rows and ratios as on a processor with AVX2 alone, without bfloat16."""
+    bench = Bench(config.runs / "avx2", AVX2)
+    epochs, steps = ("--epochs", str(config.epochs)), (*BEST, "--steps", str(config.steps))
+    print("report's order, in turns, with AVX2 alone")
+    turns = in_turns(bench, config, {"report": epochs})
+    print("unseen emoji, with AVX2 alone")
+    unseen = [bench.ours(f"best-unseen-{s}", *EMOJI, "--seed", str(s), *steps) for s in range(config.avx2_seeds)]
+    rows = [
+        row("PCA-128, on the best preset's images", each(unseen, "pca_mse"), None, []),
+        row("plain implementation", [], turns["plain"][0]["test_mse"], turns["plain"]),
+        row("report preset", [], turns["report"][0]["test_mse"], turns["report"]),
+        row("best preset, encoder alone", each(unseen, "test_mse"), None, unseen),
+        row("best preset, refined latents", each(unseen, "refined_mse"), None, unseen),
+    ]
+    return rows, ratios_of(unseen, turns, unseen)
+
+
+def draw(config: Config, drawn: list[dict]) -> Path:
+    """Error against seconds: the four runs' curves, and what smaller budgets of the best preset come to."""
+    print("what a budget buys")
+    bench = Bench(config.runs)
+    budgets = [bench.ours(f"budget-{s}", *EMOJI, *BEST, "--seconds", str(s)) for s in config.budgets]
+    plain, report, report_unseen, best_unseen = drawn
+    curves = {
+        "plain implementation, report's order": list(zip(plain["seconds"], plain["val_mse"])),
+        "report preset, report's order": curve(report),
+        "report preset, unseen emoji": curve(report_unseen),
+        "best preset, unseen emoji": curve(best_unseen),
+    }
+    ends = {"best preset, smaller budgets": [curve(run)[-1] for run in budgets]}
+    pca = {"PCA-128, unseen emoji": best_unseen["pca_mse"]}
+    return figures.error_against_seconds(curves, ends, pca, config.plots / "bench.png")
+
+
+def main(config: Config) -> dict:
+    """Run everything; returns what results.json holds."""
+    if config.quick:
+        tiny = {"seeds": 2, "avx2_seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "budgets": (1,)}
+        config = Config(**tiny, quick=True, out=config.runs, runs=config.runs, plots=config.runs)
+    files.writable(config.out, config.runs, config.plots)
+    with files.locked(config.runs):
+        return measure(config)
+
+
+def measure(config: Config) -> dict:
+    """Everything, in the order in which no run disturbs a later one; recorded, printed and drawn."""
+    rows, ratios, drawn = as_it_is(config)
+    old_rows, old_ratios = as_with_avx2(config)
+    print("beside busy processes")
+    others = {} if config.quick else beside_others(Bench(config.runs))
+    figure = draw(config, drawn)
+    print("throughput")  # last: a process that is started by a large one counts as large itself
+    rates = throughputs(config.repeats, 2 if config.quick else 14)
+    for entry in rows:
+        entry["images_per_second"] = rates.get(entry["method"])
+    about = {"processor": records.processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    results = {**about, "quick": config.quick, "rows": rows, "ratios": ratios}
+    results |= {"avx2": {"rows": old_rows, "ratios": old_ratios}, "beside_busy_processes": others}
+    files.write_json(config.out / "results.json", results)
+    for title, its_rows, its_ratios in (("as it is", rows, ratios), ("with AVX2 alone", old_rows, old_ratios)):
+        print(f"{title}\n{table(its_rows)}")
+        for name, value in its_ratios.items():
+            print(f"{name}: {', '.join(f'{v:.3f}' for v in value) if isinstance(value, list) else value}")
+    for name, seconds in others.items():
+        print(f"{name}, beside 0, 1 and 2 busy processes: {', '.join(f'{s:.1f}' for s in seconds)} s")
+    print("figure", figure)
+    return results
+
+
 if __name__ == "__main__":
-    cli.run(main, Config)
+    command_line.run(main, Config)

@@ -14,20 +14,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Iterable, Literal
 
+import common  # first: it sets the environment that torch reads
+
 import torch
 from PIL import UnidentifiedImageError
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
-from torchvision.transforms import v2
 
-import cli
-import figures
-import sources
-from cli import UserError
-from names import normalise, twin_key, twin_keys
-from pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
-from sources import Row, twemoji_rows
+from common import sources
+from common.copies import augment
+from common.errors import UserError, at_least
+from common.names import normalise, twin_key, twin_keys
+from common.pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
+from common.sources import Row, twemoji_rows
 
-SPLIT = (0.6, 0.2)  # train and validation; the rest is the test set
+SPLIT = (0.6, 0.2, 0.2)  # train, validation and test
 FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
 
 
@@ -41,13 +41,13 @@ class DataConfig:
     hold_out: tuple[str, ...] = ()  # names left out of all parts, so that no training ever sees them
     augment: Literal["report", "none"] = "report"  # report: flip, rotation, colour jitter; none: exact copies
     copies: int | Literal["none"] = 4  # augmented copies of each original; none: the originals alone
-    split: Literal["report", "emoji"] = "report"  # report: copy, then split images; emoji: split emoji, then copy
+    split: Literal["report", "emoji"] = "report"  # report: copy, then split; emoji: split, then copy (unseen emoji)
     seed: int = 0  # from which every random generator is derived
 
     def __post_init__(self):
-        cli.at_least(0, seed=self.seed)
+        at_least(0, seed=self.seed)
         if self.copies != "none":
-            cli.at_least(1, copies=self.copies)
+            at_least(1, copies=self.copies)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,13 @@ class Splits:
         sizes = {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
         originals, images = len(self.originals.names), sum(sizes.values())
         names = len(set(map(twin_key, self.originals.names)))
-        return {"originals": originals, "copies": images - originals, "images": images, **sizes, "distinct_names": names}
+        return {
+            "originals": originals,
+            "copies": images - originals,
+            "images": images,
+            **sizes,
+            "distinct_names": names,
+        }
 
     def leaked(self) -> int:
         """Number of test images whose emoji, or a twin or mirror image of it, is in the training set."""
@@ -133,14 +139,15 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
         except UNDECODABLE as error:
             if not skip_bad:
                 reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
-                raise UserError(f"{label} cannot be decoded ({reason}); mend it, or leave it out with --skip-bad") from None
+                remedy = "mend it, or leave it out with --skip-bad"
+                raise UserError(f"{label} cannot be decoded ({reason}); {remedy}") from None
             skipped += 1
             continue
         names.append(name)
         if len(names) > most:
-            raise UserError(f"{source} has more than {most} pictures, which this machine's memory does not hold; choose by --keyword")
+            raise UserError(f"{source} has more than the {most} pictures that the memory holds; choose by --keyword")
     if skipped and not names:
-        raise UserError(f"none of the {skipped} matching pictures of {source} can be decoded; see why without --skip-bad")
+        raise UserError(f"none of the {skipped} pictures of {source} can be decoded; see why without --skip-bad")
     if not names:
         raise UserError(f"no emoji of {source} matches --keyword {keyword!r}; try another word, or '' for all")
     return Originals(source, names, torch.stack(images), skipped)
@@ -156,28 +163,6 @@ def load_originals(source: str = "twemoji", keyword: str = "face", skip_bad: boo
 
 # ---------------------------------------------------------------- copies and splits
 
-AUGMENT = v2.Compose(
-    [
-        v2.RandomHorizontalFlip(),
-        # On the inverse, what a rotation brings in is 0 and so, without a seam, the ground: white corners.
-        v2.RandomInvert(1),
-        v2.RandomRotation(10, interpolation=v2.InterpolationMode.BILINEAR),  # degrees
-        v2.RandomInvert(1),
-        v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
-    ]
-)
-
-
-def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
-    """The report's augmentation, drawn anew for each of the (N, 3, H, W) uint8 images."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
-        torch.manual_seed(seed)
-        torch.set_num_threads(1)  # pictures this small only lose by being shared out
-        copies = torch.stack([AUGMENT(image) for image in images])
-        torch.set_num_threads(threads)
-    return copies
-
 
 def expand(originals: Originals, indices: torch.Tensor, config: DataConfig, part: str) -> Part:
     """The originals at `indices`, followed by `config.copies` copies of each."""
@@ -188,14 +173,14 @@ def expand(originals: Originals, indices: torch.Tensor, config: DataConfig, part
     return Part(torch.cat([originals.images[indices], copies]), torch.cat([indices, copied]))
 
 
-def cut(count: int, seed: int) -> tuple[torch.Tensor, ...]:
+def split_images(count: int, seed: int) -> tuple[torch.Tensor, ...]:
     """A random permutation of `count` items, cut 60/20/20."""
     order = torch.randperm(count, generator=generator("split", seed))
-    train, val = (int(part * count) for part in SPLIT)
+    train, val = (int(part * count) for part in SPLIT[:2])
     return order[:train], order[train : train + val], order[train + val :]
 
 
-def deal(keys: list[str], seed: int) -> list[set[str]]:
+def split_by_emoji(keys: list[str], seed: int) -> list[set[str]]:
     """The distinct keys in random order, dealt out 60/20/20.
 
     Keys with equally many pictures are dealt together: otherwise chance alone decides how many of
@@ -211,11 +196,13 @@ def check(originals: Originals, config: DataConfig) -> None:
     """Raise UserError unless there are enough originals for a split, and enough memory for their copies."""
     distinct = len(set(originals.keys))
     if distinct < FEWEST_NAMES:
-        raise UserError(f"only {distinct} distinct names match --keyword {config.keyword!r}; a split needs {FEWEST_NAMES}")
+        found = f"only {distinct} distinct names match --keyword {config.keyword!r}"
+        raise UserError(f"{found}; a split needs {FEWEST_NAMES}")
     images = len(originals.names) * (1 if config.copies == "none" else 1 + config.copies)
     needed = images * 3 * SIZE**2 * 10  # bytes: twice as uint8, and twice as float32 for PCA
     if needed > memory():
-        raise UserError(f"--copies {config.copies} needs {needed // 2**30} GB, and this machine has {memory() // 2**30}; give fewer")
+        has = f"this machine has {memory() // 2**30}"
+        raise UserError(f"--copies {config.copies} needs {needed // 2**30} GB, and {has}; give fewer")
 
 
 def split(originals: Originals, config: DataConfig) -> Splits:
@@ -224,9 +211,10 @@ def split(originals: Originals, config: DataConfig) -> Splits:
     keys = originals.keys
     if config.split == "report":
         whole = expand(originals, torch.arange(len(keys)), config, "all")
-        parts = [Part(*whole[indices]) for indices in cut(len(whole), config.seed)]
+        parts = [Part(*whole[indices]) for indices in split_images(len(whole), config.seed)]
     else:
-        members = [torch.tensor([i for i, key in enumerate(keys) if key in part]) for part in deal(keys, config.seed)]
+        sets = split_by_emoji(keys, config.seed)
+        members = [torch.tensor([i for i, key in enumerate(keys) if key in part]) for part in sets]
         parts = [expand(originals, indices, config, part) for indices, part in zip(members, ("train", "val", "test"))]
     return Splits(originals, *parts)
 
@@ -242,12 +230,13 @@ def matching(originals: Originals, keyword: str) -> Originals:
 
 
 def without(originals: Originals, names: Iterable[str]) -> Originals:
-    """The originals that are not among `names`, nor twins or mirror images of them. Raises UserError for an unknown name."""
+    """The originals that are not `names`, nor twins or mirror images of them. Raises UserError for an unknown name."""
     held_out = {twin_key(normalise(name)) for name in names}
     members = {name: [i for i, other in enumerate(originals.names) if twin_key(other) == name] for name in held_out}
     for name, indices in members.items():
         if not indices:
-            raise UserError(f"--hold-out {name!r} is not among the {len(originals.names)} emoji of {originals.source}; check its spelling")
+            emoji = f"the {len(originals.names)} emoji of {originals.source}"
+            raise UserError(f"--hold-out {name!r} is not among {emoji}; check its spelling")
     left_out = {originals.keys[i] for indices in members.values() for i in indices}
     return take(originals, [i for i, key in enumerate(originals.keys) if key not in left_out])
 
@@ -277,8 +266,15 @@ def describe(splits: Splits) -> str:
     if splits.originals.skipped:
         lines.append(f"skipped         {splits.originals.skipped} pictures that cannot be decoded")
     leaked, test = splits.leaked(), len(splits.test)
-    lines.append(f"leaked          {leaked} of {test} test images have their emoji, or its twin or mirror image, in training")
+    them = "have their emoji, or its twin or mirror image, in training"
+    lines.append(f"leaked          {leaked} of {test} test images {them}")
     return "\n".join(lines)
+
+
+def examples(part: Part, count: int = 5) -> torch.Tensor:
+    """Indices of the first `count` images of different emoji in `part`: fixed, not chosen by their looks."""
+    first = {emoji: index for index, emoji in reversed(list(enumerate(part.emoji.tolist())))}
+    return torch.tensor(sorted(first.values())[:count])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +285,9 @@ class Config(DataConfig):
 
 
 def main(config: Config) -> dict[str, int]:
-    cli.writable(config.plots)
+    from common import figures, files  # only this command draws
+
+    files.writable(config.plots)
     splits = load(config)
     print(describe(splits))
     print("contact sheet  ", figures.contact_sheet(splits.originals.images, config.plots / "contact_sheet.png"))
@@ -297,4 +295,6 @@ def main(config: Config) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    cli.run(main, Config)
+    from common import command_line
+
+    command_line.run(main, Config)

@@ -107,9 +107,12 @@ def main():
         epochs.append(mean_mse(model, DataLoader(val, batch_size=64)))
         seconds.append(time.perf_counter() - STARTED)
         print(f"Epoch [{epoch + 1}/{options.epochs}], Val Loss: {epochs[-1]:.4f}", flush=True)
-    result = {"test_mse": mean_mse(model, DataLoader(test, batch_size=64)), "train_seconds": time.perf_counter() - started}
+    result = {
+        "test_mse": mean_mse(model, DataLoader(test, batch_size=64)),
+        "train_seconds": time.perf_counter() - started,
+    }
     print(f"Final average test MSE: {result['test_mse']:.4f}")
-    options.result.write_text(json.dumps({**result, "val_mse": epochs, "seconds": seconds}))
+    options.result.write_text(json.dumps({**result, "val_mse": epochs, "seconds": seconds}), encoding="utf-8")
 
 
 if __name__ == "__main__":

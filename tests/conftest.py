@@ -1,5 +1,6 @@
 """Shared fixtures. All tests are offline: the Hub's clients are told so before they are imported."""
 
+import gc
 import os
 import signal
 import sys
@@ -9,14 +10,19 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="emoji-tests-")
 
+import common  # noqa: F401  # first: it sets the environment that torch reads
+
 import datasets
+import pyarrow
+import pyarrow.parquet
 import pytest
 import torch
 
-import cli
 import data
+from common import command_line
 
 datasets.disable_progress_bars()
+torch.set_num_threads(1)  # for networks this small a second thread only waits; on a busy machine, for seconds
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job started in the background is deaf to it
 ROOT = Path(__file__).parent.parent
 
@@ -43,30 +49,79 @@ def decoded_once(monkeypatch, faces, everything):
 
 
 @pytest.fixture
+def threads():
+    """Sets how many threads torch has, until the test is over."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def made():
     """Originals of random pixels with the given names."""
 
     def make(names: list[str]) -> data.Originals:
-        shape = (len(names), 3, data.SIZE, data.SIZE)
-        return data.Originals("made", names, torch.randint(0, 256, shape, dtype=torch.uint8, generator=data.generator("made", 0)))
+        shape, generator = (len(names), 3, data.SIZE, data.SIZE), data.generator("made", 0)
+        return data.Originals("made", names, torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
 
     return make
+
+
+def configurations(script) -> tuple[type, ...]:
+    """The dataclasses of a script's command line: one, or one for each preset."""
+    return script.Config, *([script.BestConfig] if hasattr(script, "BestConfig") else [])
 
 
 @pytest.fixture
 def command(monkeypatch, capsys, tmp_path):
     """Run a script's command line in an empty folder; returns (exit status, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gc.freeze", lambda: None)  # once in a process it does no harm; here it would keep the garbage of all tests
 
     def run(script, *arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, arguments)])
         status, handler = 0, signal.getsignal(signal.SIGTERM)
         try:
-            cli.run(script.main, script.Config)
+            command_line.run(script.main, *configurations(script))
         except SystemExit as stop:
             status = stop.code or 0
         signal.signal(signal.SIGTERM, handler)
+        gc.unfreeze()  # of a process with one command, its garbage is not worth collecting
         return status, *capsys.readouterr()
 
     return run
+
+
+# ---------------------------------------------------------------- bad input
+
+TEXTS = [f"face {i}" for i in range(6)]
+
+
+def write_parquet(path, **columns):
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+
+
+@pytest.fixture(scope="session")
+def picture():
+    return data.twemoji_rows()[0][2]()
+
+
+@pytest.fixture
+def earlier_records(tmp_path):
+    """Files to trip over, and what earlier runs left, which must still be there afterwards."""
+    (tmp_path / "text.txt").write_text("no parquet")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "itself").symlink_to("itself")
+    kept = [
+        tmp_path / "runs" / run / "metrics.json"
+        for run in ("autoencoder", "multitask", "composite", "analogies", "bench")
+    ]
+    for record in kept:
+        record.parent.mkdir(parents=True)
+        record.write_text("earlier")
+    yield kept
+    assert all(record.read_text() == "earlier" for record in kept)
+
+
+def assert_one_line(result, message: str) -> None:
+    status, _, error = result
+    assert (status, error.count("\n")) == (2, 1) and error.startswith("error: ") and message in error

@@ -1,4 +1,4 @@
-"""A Hub on loopback: as much of its HTTP API as the clients ask for, with the troubles that a Hub and a network can have."""
+"""A Hub on loopback: as much of its HTTP API as the clients ask for, with the troubles of a Hub and a network."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import hub
+from common import hub
 
 COMMIT = hub.REVISION.ljust(40, "0")
 LATER = 100  # seconds: more than anybody waits
@@ -38,8 +38,9 @@ def until(condition):
 class HubServer(ThreadingHTTPServer):
     """Serves one parquet file at the pinned revision.
 
-    A request is one for the `commits`, for where the file is (`resolve`) or for the `file`. For each, `troubles` names what
-    goes wrong: an HTTP status or a word that the handler knows, or a list of these, one per request, of which the last stays.
+    A request is one for the `commits`, for where the file is (`resolve`) or for the `file`. For each, `troubles` names
+    what goes wrong: an HTTP status or a word that the handler knows, or a list of these, one per request, of which the
+    last stays.
     With a trouble for `xet`, the file is offered by Xet too, whose downloads cannot go on from a part.
     """
 
@@ -47,7 +48,9 @@ class HubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.parquet = parquet
         self.sha256 = hashlib.sha256(parquet).hexdigest()
-        self.troubles = {request: list(trouble) if isinstance(trouble, list) else [trouble] for request, trouble in troubles.items()}
+        self.troubles = {
+            request: list(trouble) if isinstance(trouble, list) else [trouble] for request, trouble in troubles.items()
+        }
         self.asked = []  # the requests, in order
         self.starts = []  # the byte from which on the file was asked for
         self.authorised = set()  # the requests that came with a token
@@ -106,7 +109,9 @@ class Handler(BaseHTTPRequestHandler):
         if trouble == "late":
             server.clock.now += LATER
             server.free.wait()
-        if trouble == "hang" or (trouble in (429, 500) and server.asked.count(request) > 1):  # the first is known by then
+        if trouble == "hang" or (
+            trouble in (429, 500) and server.asked.count(request) > 1
+        ):  # the first is known by then
             server.hang()
         if request is None or server.over.is_set():
             trouble = 404
@@ -128,8 +133,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def commits(self, trouble):
-        ids = {"rewritten": ["f" * 40], "leaves": [f"{hub.REVISION}/../../../../outside"]}.get(trouble, ["f" * 40, COMMIT])
-        commits = [{"id": commit, "title": "", "message": "", "authors": [], "date": "2022-10-05T00:00:00.000Z"} for commit in ids]
+        ids = {"rewritten": ["f" * 40], "leaves": [f"{hub.REVISION}/../../../../outside"]}.get(
+            trouble, ["f" * 40, COMMIT]
+        )
+        commits = [
+            {"id": commit, "title": "", "message": "", "authors": [], "date": "2022-10-05T00:00:00.000Z"}
+            for commit in ids
+        ]
         headers = {"Link": f'<{self.server.store}/next>; rel="next"'}  # on another host, and without end
         self.answer(200, {"Content-Type": "application/json", **headers}, json.dumps(commits).encode())
 
@@ -138,7 +148,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def resolve(self, trouble):
         sha256 = "../../../outside" if trouble == "leaves" else self.server.sha256
-        headers = {"X-Repo-Commit": COMMIT, "X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(self.server.parquet))}
+        headers = {
+            "X-Repo-Commit": COMMIT,
+            "X-Linked-Etag": f'"{sha256}"',
+            "X-Linked-Size": str(len(self.server.parquet)),
+        }
         if "xet" in self.server.troubles:
             headers |= {"X-Xet-Hash": self.server.sha256, "X-Xet-Refresh-Route": f"{self.server.url}/token"}
         self.answer(302, {"Location": f"{self.server.store}/{self.server.sha256}", **headers})

@@ -5,7 +5,7 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-import augmentation
+from lab import augmentation
 import data
 
 
@@ -20,13 +20,17 @@ def test_warp_is_torchvisions_flip_and_rotation(images, degrees, flipped):
     expected = F.horizontal_flip(images) if flipped else images
     expected = 1 - F.rotate(1 - expected, degrees, interpolation=v2.InterpolationMode.BILINEAR)
     count = len(images)
-    warped = augmentation.warp(images, torch.full((count,), degrees), torch.full((count,), flipped), torch.ones(count), torch.zeros(count, 2))
+    warped = augmentation.warp(
+        images, torch.full((count,), degrees), torch.full((count,), flipped), torch.ones(count), torch.zeros(count, 2)
+    )
     assert torch.allclose(warped, expected, atol=1e-4)
 
 
 def test_warp_shifts_right_and_down_and_scales_up(images):
     one, zero = torch.ones(len(images)), torch.zeros(len(images))
-    shifted = augmentation.warp(images, zero, zero, one, torch.tensor([[2 / 64 * 3, 2 / 64 * 5]]).repeat(len(images), 1))
+    shifted = augmentation.warp(
+        images, zero, zero, one, torch.tensor([[2 / 64 * 3, 2 / 64 * 5]]).repeat(len(images), 1)
+    )
     assert torch.allclose(shifted[:, :, 5:, 3:], images[:, :, :-5, :-3], atol=1e-4)
     assert shifted[:, :, :5].min() > 0.999
     doubled = augmentation.warp(images, zero, zero, 2 * one, torch.zeros(len(images), 2))

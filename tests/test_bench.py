@@ -5,28 +5,45 @@ import json
 import pytest
 
 import bench
+from common import files
+from common.errors import UserError
+from studies.processes import AVX2, process
 
 
 def test_table_shows_means_and_leaves_out_what_was_not_measured():
-    runs = [{"train_seconds": 3.0, "process_seconds": 10.0, "peak_mb": 700.0}, {"train_seconds": 5.0, "process_seconds": 20.0, "peak_mb": 900.0}]
-    rows = [bench.row("network", [0.01, 0.02], 0.003, runs, [100.0, 99.0, 98.0]), bench.row("mean image", [0.05], 0.05, [])]
-    table = bench.table(rows).splitlines()
+    runs = [
+        {"train_seconds": 3.0, "process_seconds": 10.0, "peak_mb": 700.0},
+        {"train_seconds": 5.0, "process_seconds": 20.0, "peak_mb": 900.0},
+    ]
+    network = bench.row("network", [0.01, 0.02], 0.003, runs) | {"images_per_second": [100.0, 99.0, 98.0]}
+    table = bench.table([network, bench.row("mean image", [0.05], None, [])]).splitlines()
     assert "0.0150 ± 0.0071" in table[2] and "| 4 | 15 | 800 | 100, 99, 98 |" in table[2]
-    assert table[3] == "| mean image | 0.0500 | 0.0500 |  |  |  |  |"
+    assert table[3] == "| mean image | 0.0500 |  |  |  |  |  |"
 
 
-def test_a_failing_process_is_not_passed_over():
-    with pytest.raises(RuntimeError, match="nowhere is not there"):
-        bench.process("autoencoder.py", "--source", "nowhere")
+def test_a_process_gets_its_environment_and_a_failing_one_is_not_passed_over(tmp_path, capsys):
+    script = tmp_path / "script.py"
+    script.write_text("import os, sys\nprint('broken')\nsys.exit('ONEDNN_MAX_CPU_ISA' not in os.environ)")
+    assert process(str(script), environment=AVX2)["peak_mb"] > 1
+    with pytest.raises(UserError, match="script.py failed"):
+        process(str(script))
+    assert "broken" in capsys.readouterr().out
+
+
+def test_a_folder_in_use_is_refused_in_one_line(command, tmp_path):
+    with files.locked(tmp_path):
+        status, _, error = command(bench, "--quick", "--runs", str(tmp_path))
+    assert status == 2 and "is in use by another run" in error and error.count("\n") == 1
 
 
 @pytest.mark.long
 def test_main_in_its_tiny_mode(tmp_path):
     results = bench.main(bench.Config(quick=True, runs=tmp_path))
     assert json.loads((tmp_path / "results.json").read_text()) == results
-    for row in results["rows"]:
-        assert {"method", "unseen_mse", "report_order_mse", "train_seconds", "process_seconds", "peak_mb"} <= set(row)
-        assert row["method"] in ("plain implementation", "report preset, bfloat16") or len(row["unseen_mse"]) == 2
+    required = {"method", "unseen_mse", "report_order_mse", "train_seconds", "process_seconds", "peak_mb"}
+    assert all(required <= set(row) for row in results["rows"] + results["avx2"]["rows"])
     by_method = {row["method"]: row for row in results["rows"]}
     assert by_method["report preset"]["peak_mb"] > 100 and by_method["report preset"]["process_seconds"] > 1
+    assert len(by_method["best preset, encoder alone"]["images_per_second"]) == len(bench.SIZES)
+    assert results["avx2"]["ratios"]["precision of the best preset"] == "float32"
     assert (tmp_path / "bench.png").exists()

@@ -10,9 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from best import Muon
-from checkpoint import Checkpoint, checksum
-from cli import UserError
+from lab.optimizers import Muon
+from lab.checkpoint import Checkpoint, checksum
+from common.errors import UserError
 
 START = {"step": 0, "rows": [], "done": 0.0}
 
@@ -32,7 +32,12 @@ def training(tmp_path):
         weights = [parameter for parameter in model.parameters() if parameter.dim() > 1]
         biases = [parameter for parameter in model.parameters() if parameter.dim() == 1]
         optimizers = [Muon(weights, 0.01), torch.optim.AdamW(biases, fused=True)]
-        return model, optimizers, [torch.Generator().manual_seed(1)], Checkpoint(record, None, lambda row: print(f"{row['loss']:.3f}"))
+        return (
+            model,
+            optimizers,
+            [torch.Generator().manual_seed(1)],
+            Checkpoint(record, None, lambda row: print(f"{row['loss']:.3f}")),
+        )
 
     def step(model, optimizers, generators):
         model(torch.rand(4, 3, 4, 4, generator=generators[0])).square().sum().backward()
@@ -52,7 +57,10 @@ def training(tmp_path):
 def change(path, tensors=lambda tensors: None, fields=lambda fields: None) -> None:
     """Write the checkpoint with changes, its checksum right."""
     with safe_open(path, "pt") as file:
-        content, about = {name: file.get_tensor(name).clone() for name in file.keys()}, json.loads(file.metadata()["training"])
+        content, about = (
+            {name: file.get_tensor(name).clone() for name in file.keys()},
+            json.loads(file.metadata()["training"]),
+        )
     about.pop("checksum")
     tensors(content)
     fields(about)
@@ -74,11 +82,23 @@ TENSORS = {
     "a double average": (lambda tensors: tensors.update({AVERAGE: tensors[AVERAGE].double()}), AVERAGE),
     "no average": (lambda tensors: tensors.pop(AVERAGE), f"lacks {AVERAGE}"),
     "a step of integers": (lambda tensors: tensors.update({"optimizer.1.0.step": torch.tensor(1)}), "step"),
-    "Muon's average of another shape": (lambda tensors: tensors.update({"optimizer.0.0.average": torch.zeros(2)}), "optimizer.0.0.average"),
-    "one more state": (lambda tensors: tensors.update({"optimizer.1.9.exp_avg": torch.zeros(2)}), "strange optimizer.1.9.exp_avg"),
-    "weights of halves": (lambda tensors: tensors.update({"model.2.weight": tensors["model.2.weight"].half()}), "model.2.weight"),
+    "Muon's average of another shape": (
+        lambda tensors: tensors.update({"optimizer.0.0.average": torch.zeros(2)}),
+        "optimizer.0.0.average",
+    ),
+    "one more state": (
+        lambda tensors: tensors.update({"optimizer.1.9.exp_avg": torch.zeros(2)}),
+        "strange optimizer.1.9.exp_avg",
+    ),
+    "weights of halves": (
+        lambda tensors: tensors.update({"model.2.weight": tensors["model.2.weight"].half()}),
+        "model.2.weight",
+    ),
     "no weights": (lambda tensors: tensors.pop("model.2.weight"), "lacks model.2.weight"),
-    "a short generator": (lambda tensors: tensors.update({"generator.0": tensors["generator.0"][:-8].clone()}), "generator.0"),
+    "a short generator": (
+        lambda tensors: tensors.update({"generator.0": tensors["generator.0"][:-8].clone()}),
+        "generator.0",
+    ),
     "a generator of nonsense": (lambda tensors: tensors["generator.0"].fill_(255), "mt19937"),
 }
 FIELDS = {

@@ -9,8 +9,9 @@ from hypothesis import given, strategies
 from PIL import Image
 
 import data
-import hub
-from cli import UserError
+from common.copies import AUGMENT
+from common import hub
+from common.errors import UserError
 from data import DataConfig
 
 
@@ -77,8 +78,8 @@ def test_report_split_leaks_and_says_so(faces):
 
 
 @given(strategies.lists(strategies.text("abc", max_size=2), min_size=1), strategies.integers())
-def test_deal_gives_every_name_to_one_part(keys, seed):
-    parts = data.deal(keys, seed)
+def test_split_by_emoji_gives_every_name_to_one_part(keys, seed):
+    parts = data.split_by_emoji(keys, seed)
     assert sorted(key for part in parts for key in part) == sorted(set(keys))
     assert len(parts[0]) >= len(parts[1]) >= len(parts[2])
 
@@ -93,7 +94,9 @@ def test_same_seed_same_tensors(made, split):
 
 
 def test_generators_are_separate():
-    draws = {torch.rand(1, generator=data.generator(purpose, 0)).item() for purpose in ("split", "order", "augmentation")}
+    draws = {
+        torch.rand(1, generator=data.generator(purpose, 0)).item() for purpose in ("split", "order", "augmentation")
+    }
     assert len(draws) == 3
 
 
@@ -122,7 +125,7 @@ def edge(images: torch.Tensor) -> torch.Tensor:
 def test_rotation_has_white_corners_and_no_seam():
     disc = torch.full((20, 3, 64, 64), 255, dtype=torch.uint8)
     disc[:, :, 16:48, 16:48] = 0
-    rotate = torch.nn.Sequential(*data.AUGMENT.transforms[:-1])
+    rotate = torch.nn.Sequential(*AUGMENT.transforms[:-1])
     rotated = torch.stack([rotate(image) for image in disc])
     assert not torch.equal(rotated, disc)
     assert edge(rotated).min() == 255
@@ -131,11 +134,16 @@ def test_rotation_has_white_corners_and_no_seam():
 
 
 def test_names_match_in_both_spellings():
-    assert data.normalise("SMILING CAT FACE WITH HEART-SHAPED EYES") == data.normalise("smiling cat face with heart shaped  eyes")
+    assert data.normalise("SMILING CAT FACE WITH HEART-SHAPED EYES") == data.normalise(
+        "smiling cat face with heart shaped  eyes"
+    )
     assert data.twin_key("face massage type 1 2") == data.twin_key("face massage type 6") == "face massage"
 
 
-@pytest.mark.parametrize("mode, colour", [("RGBA", (0, 0, 0, 0)), ("LA", (0, 0)), ("I;16", 65535), ("L", 255), ("1", 1), ("CMYK", (0, 0, 0, 0))])
+@pytest.mark.parametrize(
+    "mode, colour",
+    [("RGBA", (0, 0, 0, 0)), ("LA", (0, 0)), ("I;16", 65535), ("L", 255), ("1", 1), ("CMYK", (0, 0, 0, 0))],
+)
 def test_every_mode_ends_on_white(mode, colour):
     file = io.BytesIO()
     Image.new(mode, (30, 20), colour).save(file, "TIFF")
@@ -172,7 +180,9 @@ def write_parquet(path, columns: dict):
 
 def test_parquet(tmp_path, pictures):
     texts, images = zip(*pictures)
-    path = write_parquet(tmp_path / "own.parquet", {"image": [{"bytes": b, "path": None} for b in images], "text": texts})
+    path = write_parquet(
+        tmp_path / "own.parquet", {"image": [{"bytes": b, "path": None} for b in images], "text": texts}
+    )
     originals = data.load_originals(path)
     assert originals.names == [f"grey face {i}" for i in range(6)]
     assert originals.images[:, 0, 0, 0].tolist() == list(range(6))
@@ -183,7 +193,9 @@ def test_image_folder(tmp_path, pictures, metadata):
     for i, (text, image) in enumerate(pictures):
         (tmp_path / (f"{i}.png" if metadata else f"{text}.png")).write_bytes(image)
     if metadata:
-        (tmp_path / "metadata.csv").write_text("file_name,text\n" + "".join(f"{i}.png,{t}\n" for i, (t, _) in enumerate(pictures)))
+        (tmp_path / "metadata.csv").write_text(
+            "file_name,text\n" + "".join(f"{i}.png,{t}\n" for i, (t, _) in enumerate(pictures))
+        )
     originals = data.load_originals(str(tmp_path))
     assert sorted(originals.names) == [f"grey face {i}" for i in range(6)]
 
@@ -191,7 +203,9 @@ def test_image_folder(tmp_path, pictures, metadata):
 def test_a_picture_that_cannot_be_decoded_is_named_or_skipped(tmp_path, pictures):
     images = [image for _, image in pictures[:5]] + [b"no picture"]
     texts = [text for text, _ in pictures]
-    path = write_parquet(tmp_path / "own.parquet", {"image": [{"bytes": b, "path": None} for b in images], "text": texts})
+    path = write_parquet(
+        tmp_path / "own.parquet", {"image": [{"bytes": b, "path": None} for b in images], "text": texts}
+    )
     with pytest.raises(UserError, match="Grey-Face 5.*--skip-bad"):
         data.load_originals(path)
     originals = data.load_originals(path, skip_bad=True)

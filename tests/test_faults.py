@@ -11,23 +11,16 @@ import pytest
 import safetensors.torch
 
 import autoencoder
-import checkpoint
 import data
-import figures
-import files
-import records
-import training
+from common import files
 from conftest import ROOT
+from lab import baselines, networks, records, training
 
-TINY = ("--source", "twemoji", "--keyword", "cat face", "--copies", "1", "--epochs", "4", "--batch-size", "8", "--latent", "4")
+TINY = (
+    *("--source", "twemoji", "--keyword", "cat face", "--copies", "1"),
+    *("--epochs", "2", "--batch-size", "8", "--latent", "4"),
+)
 OUT = "runs/autoencoder"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch, faces):
-    """Decoded once, and saved after every epoch."""
-    monkeypatch.setattr(data, "load_originals", lambda source, keyword, *_: data.matching(faces, keyword))
-    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
 
 
 def assert_whole(folder) -> None:
@@ -57,14 +50,32 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 @pytest.fixture
-def disk_of(monkeypatch):
+def disk_of():
     """Let no file grow beyond so many bytes, as on a full disk; nothing can be held back for what is written later."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.parametrize("size", [10, 4_000_000])  # not enough for run.json; for all but the first checkpoint
+@pytest.fixture
+def before(monkeypatch):
+    """Lets something happen just before the n-th call of a function of the project, such as `training.evaluate`."""
+
+    def arrange(place, name: str, happen, number: int = 1) -> None:
+        function, calls = getattr(place, name), []
+
+        def preceded(*arguments, **options):
+            calls.append(name)
+            if len(calls) == number:
+                happen()
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(place, name, preceded)
+
+    return arrange
+
+
+@pytest.mark.parametrize("size", [10, 4_000_000])  # not enough for run.json; for the weights, but for no checkpoint
 def test_full_disk(command, tmp_path, disk_of, size):
     disk_of(size)
     status, _, error = command(autoencoder, *TINY)
@@ -74,51 +85,63 @@ def test_full_disk(command, tmp_path, disk_of, size):
     again = ["--resume"] * records.unfinished(tmp_path / OUT)
     status, _, error = command(autoencoder, *TINY, *again)
     assert status == 0, error
-    assert command(autoencoder, *TINY, "--out", "whole")[0] == 0
-    assert (tmp_path / OUT / "model.safetensors").read_bytes() == (tmp_path / "whole/model.safetensors").read_bytes()
 
 
 def test_full_disk_leaves_the_earlier_figure(command, tmp_path, disk_of):
     assert command(data, "--source", "twemoji", "--keyword", "cat face")[0] == 0
-    before = (tmp_path / "plots/contact_sheet.png").read_bytes()
-    disk_of(len(before) // 2)
+    earlier = (tmp_path / "plots/contact_sheet.png").read_bytes()
+    disk_of(len(earlier) // 2)
     assert command(data, "--source", "twemoji", "--keyword", "face")[0] == 2
     disk_of(resource.RLIM_INFINITY)
-    assert (tmp_path / "plots/contact_sheet.png").read_bytes() == before and len(list((tmp_path / "plots").iterdir())) == 1
+    assert [path.read_bytes() for path in (tmp_path / "plots").iterdir()] == [earlier]
 
 
-def test_full_disk_leaves_the_finished_run(command, tmp_path, disk_of):
+def test_what_is_finished_stays_until_the_new_is_whole(command, tmp_path, disk_of, before):
+    """The same run made again, then another one over it: disk full, and Ctrl-C while the weights are written."""
     assert command(autoencoder, *TINY)[0] == 0
-    before = {path: path.read_bytes() for path in (tmp_path / OUT).iterdir() if path.name != "run.json"}
+    folder = tmp_path / OUT
+    earlier = {path: path.read_bytes() for path in folder.iterdir() if path.name != "run.json"}
     disk_of(2_000_000)
     status, _, error = command(autoencoder, *TINY)
     disk_of(resource.RLIM_INFINITY)
     assert status == 2 and "File too large" in error
-    assert {path: path.read_bytes() for path in before} == before
+    assert {path: path.read_bytes() for path in earlier} == earlier
     assert_whole(tmp_path)
 
-
-def test_weights_are_replaced_when_the_new_ones_are_whole(command, tmp_path, disk_of, monkeypatch):
-    assert command(autoencoder, *TINY)[0] == 0
-    weights, save = (tmp_path / OUT / "model.safetensors").read_bytes(), autoencoder.save
-    monkeypatch.setattr(autoencoder, "save", lambda *arguments: (disk_of(2_000_000), save(*arguments)))
+    before(networks, "save", lambda: disk_of(2_000_000))
     status, _, error = command(autoencoder, *TINY, "--seed", "1", "--overwrite")
     disk_of(resource.RLIM_INFINITY)
     assert status == 2 and "File too large" in error and error.count("\n") == 1
-    monkeypatch.setattr(autoencoder, "save", save)
-    monkeypatch.setattr(files, "sync", lambda path: os.kill(os.getpid(), signal.SIGINT) if "model" in path.name else None)
+    before(networks, "save", lambda: before(files, "sync", lambda: os.kill(os.getpid(), signal.SIGINT)))
     assert command(autoencoder, *TINY, "--seed", "1", "--resume")[0] == 130
-    assert (tmp_path / OUT / "model.safetensors").read_bytes() == weights
+    weights = folder / "model.safetensors"
+    assert weights.read_bytes() == earlier[weights]
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("[enforce fail at alloc] DefaultCPUAllocator: can't allocate memory: 9 bytes.\nstack")])
-def test_too_little_memory(command, monkeypatch, error):
-    def fail(*_):
+def failing(error: Exception):
+    def fail():
         raise error
 
-    monkeypatch.setattr(data, "expand", fail)
+    return fail
+
+
+NO_MEMORY = RuntimeError("[enforce fail at alloc] DefaultCPUAllocator: can't allocate memory: 9 bytes.\nstack")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), NO_MEMORY])
+def test_too_little_memory(command, before, error):
+    before(data, "expand", failing(error))
     status, _, error = command(autoencoder, *TINY)
     assert status == 2 and "memory" in error and "--batch-size" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FileNotFoundError(2, "No such file", "x")]
+)
+def test_other_errors_are_not_hushed_up(command, before, error):
+    before(data, "expand", failing(error))
+    with pytest.raises(type(error)):
+        command(autoencoder, *TINY)
 
 
 def test_a_clock_that_goes_backwards(command, tmp_path, monkeypatch):
@@ -130,49 +153,36 @@ def test_a_clock_that_goes_backwards(command, tmp_path, monkeypatch):
     assert rows == sorted(rows) and 0 <= rows[0] and rows[-1] - 1 <= seconds < 600
 
 
-def test_other_errors_are_not_hushed_up(command, monkeypatch):
-    for error in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FileNotFoundError(2, "No such file", "x")):
-        monkeypatch.setattr(data, "expand", lambda *_: (_ for _ in ()).throw(error))
-        with pytest.raises(type(error)):
-            command(autoencoder, *TINY)
-
-
-STAGES = {  # where the signal comes, and whether there is something to resume
-    "data": (data, "load", False),
-    "training": (training, "one_pass", True),
-    "evaluation": (autoencoder.baselines, "errors", True),
-    "weights": (autoencoder, "encode_all", True),
-    "figures": (figures, "learning_curves", True),
-    "metrics": (records.Record, "finish", True),
+ENDS = {signal.SIGTERM: (143, "terminated"), signal.SIGINT: (130, "interrupted")}
+STAGES = {  # where the signal comes, at which call, whether there is something to resume, and which signals
+    "data": (data, "load", 1, False, [signal.SIGTERM]),
+    "training": (training, "descend", 3, True, ENDS),  # in the second epoch
+    "evaluation": (baselines, "errors", 1, True, [signal.SIGINT]),
+    "weights": (networks, "save", 1, True, [signal.SIGTERM]),
+    "metrics": (records.Record, "finish", 1, True, [signal.SIGINT]),
 }
+SIGNALS = [(stage, number) for stage, (*_, numbers) in STAGES.items() for number in numbers]
 
 
-@pytest.mark.parametrize("number, status, word", [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")])
-@pytest.mark.parametrize("stage", STAGES)
-def test_signals(command, monkeypatch, tmp_path, stage, number, status, word):
-    place, name, started = STAGES[stage]
-    function, calls = getattr(place, name), []
-
-    def signalled(*arguments, **options):
-        calls.append(name)
-        if len(calls) == (1 if stage != "training" else 3):  # in the second epoch
-            os.kill(os.getpid(), number)
-        return function(*arguments, **options)
-
-    monkeypatch.setattr(place, name, signalled)
-    stopped, _, error = command(autoencoder, *TINY)
-    assert (stopped, error.count("\n")) == (status, 1) and error.startswith(word) and "--resume" in error
+@pytest.mark.parametrize("stage, number", SIGNALS)
+def test_signals(command, before, tmp_path, stage, number):
+    place, name, call, started, _ = STAGES[stage]
+    before(place, name, lambda: os.kill(os.getpid(), number), call)
+    status, _, error = command(autoencoder, *TINY)
+    assert (status, error.count("\n")) == (ENDS[number][0], 1) and "--resume" in error
+    assert error.startswith(ENDS[number][1])
     assert_whole(tmp_path)
     assert records.unfinished(tmp_path / OUT) == started
-    stopped, output, error = command(autoencoder, *TINY, *["--resume"] * started)
-    assert stopped == 0 and "Epoch [1/4]" in output and not list((tmp_path / OUT).glob("checkpoint*")), error
+    status, output, error = command(autoencoder, *TINY, *["--resume"] * started)
+    assert status == 0 and "Epoch [1/2]" in output and not list((tmp_path / OUT).glob("checkpoint*")), error
 
 
 def process(*options: str, code: str = "") -> subprocess.Popen:
     """autoencoder.py as a process of its own, after `code`."""
-    run = f"import resource, checkpoint, autoencoder, cli\n{code}\ncli.run(autoencoder.main, autoencoder.Config)"
-    command = [sys.executable, "-u", "-c", run, *TINY, *options]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = f"import resource, autoencoder\nfrom common import command_line\n{code}\n"
+    run += "command_line.run(autoencoder.main, autoencoder.Config, autoencoder.BestConfig)"
+    line = [sys.executable, "-u", "-c", run, *TINY, *options]
+    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_process_keeps_others_out_until_it_is_terminated(tmp_path, command):
@@ -183,7 +193,8 @@ def test_a_process_keeps_others_out_until_it_is_terminated(tmp_path, command):
     status, _, error = command(autoencoder, *TINY, *options, "--resume")
     assert status == 2 and "in use by another run" in error and error.count("\n") == 1
     run.terminate()
-    assert (run.wait(), run.stderr.read()) == (143, "terminated; what was finished is on record; --resume goes on from there\n")
+    line = "terminated; what was finished is on record; --resume goes on from there\n"
+    assert (run.wait(), run.stderr.read()) == (143, line)
     assert_whole(folder)
     assert records.unfinished(folder) and (folder / "checkpoint.safetensors").exists()
     with files.locked(folder):

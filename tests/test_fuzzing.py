@@ -1,4 +1,7 @@
-"""Generated input: whatever comes, it is used or refused in one line. A few cases by default, more than 10,000 with `-m long`."""
+"""Generated input: whatever comes, it is used or refused in one line.
+
+A few cases by default, more than 10,000 with `-m long`.
+"""
 
 import contextlib
 import functools
@@ -21,12 +24,15 @@ from PIL import Image
 import analogies
 import autoencoder
 import bench
-import cli
+from common import command_line
 import composite
 import data
 import multiTaskModel
-import names
-from cli import UserError
+from common import names
+from common.errors import UserError
+from conftest import configurations
+from lab import classification, trained
+from lab.convolutional import ConvAutoencoder
 
 
 def cases(few: int, many: int):
@@ -35,9 +41,13 @@ def cases(few: int, many: int):
 
 
 def fuzz(count: int, check, *strategies) -> None:
-    """Call `check` with `count` generated arguments, the same ones every time. A case that takes 20 s counts as hanging."""
+    """Call `check` with `count` generated arguments, the same ones every time. A case of 20 s counts as hanging."""
     chosen = settings(
-        max_examples=count, derandomize=True, database=None, deadline=timedelta(seconds=20), suppress_health_check=list(HealthCheck)
+        max_examples=count,
+        derandomize=True,
+        database=None,
+        deadline=timedelta(seconds=20),
+        suppress_health_check=list(HealthCheck),
     )
     chosen(given(*strategies)(check))()
 
@@ -65,7 +75,7 @@ def parse(script, arguments: list[str]):
     """The config that the command line gives; None for --help."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return cli.parse(script.Config, arguments)
+            return command_line.parse(*configurations(script), arguments=arguments)
     except SystemExit as stop:
         assert stop.code == 0 and {"-h", "--help"} & set(arguments)
 
@@ -75,15 +85,21 @@ def test_command_lines(count):
     word = st.sampled_from(VALUES) | st.text(max_size=8) | st.integers().map(str) | st.floats().map(str)
 
     def lines(script):
-        options = [f"--{name.replace('_', '-')}" for name in script.Config.__dataclass_fields__]
+        fields = {name for config in configurations(script) for name in config.__dataclass_fields__}
+        options = [f"--{name.replace('_', '-')}" for name in sorted(fields)]
         option = st.sampled_from(options) | st.sampled_from([*options, "--help", "-h", "--epoch", "--no-skip-bad"])
-        pair = st.tuples(option, word) | st.tuples(option, word) | st.tuples(option) | st.builds(lambda o, w: (f"{o}={w}",), option, word)
+        pair = (
+            st.tuples(option, word)
+            | st.tuples(option, word)
+            | st.tuples(option)
+            | st.builds(lambda o, w: (f"{o}={w}",), option, word)
+        )
         return st.tuples(st.just(script), st.lists(pair | st.tuples(word), max_size=3))
 
     def check(line):
         script, pairs = line
         config = or_one_line(parse, script, [argument for pair in pairs for argument in pair])
-        assert config is None or isinstance(config, script.Config)
+        assert config is None or isinstance(config, configurations(script))
 
     fuzz(count, check, st.sampled_from(SCRIPTS).flatmap(lines))
 
@@ -93,7 +109,9 @@ def test_command_lines(count):
 
 @cases(80, 2500)
 def test_names(count):
-    word = st.sampled_from(["face", "happy face", "sad-face", "type 1 2", "cat", "👍🏽", "🏽", "\ufe0f", "", " ", "$x$", "\x1b[31m", "İ"])
+    word = st.sampled_from(
+        ["face", "happy face", "sad-face", "type 1 2", "cat", "👍🏽", "🏽", "\ufe0f", "", " ", "$x$", "\x1b[31m", "İ"]
+    )
     text = st.lists(word | st.text(max_size=10), max_size=4).map(" ".join)
 
     def check(texts, query):
@@ -105,7 +123,7 @@ def test_names(count):
         assert index is None or names.described(query)[0] in spelled[index]
         for name in spelled:
             assert names.twin_key(name + " type 3") == names.twin_key(name + " type 5")
-            assert or_one_line(multiTaskModel.class_of, name) in (None, 0, 1)
+            assert or_one_line(classification.class_of, name) in (None, 0, 1)
 
     fuzz(count, check, st.lists(text | st.none(), max_size=6), text)
 
@@ -147,7 +165,7 @@ def encoded_pictures() -> list[bytes]:
 
 @st.composite
 def damaged_pictures(draw) -> bytes:
-    """An encoded picture with bytes changed, cut out, doubled or appended; most of them near the start, where the sizes are."""
+    """An encoded picture with bytes changed, cut out, doubled or appended, mostly near the start, where sizes are."""
     content = bytearray(draw(st.sampled_from(encoded_pictures())))
     for _ in range(draw(st.integers(0, 4))):
         place = draw(st.integers(0, min(len(content), 100)) | st.integers(0, len(content)))
@@ -174,14 +192,21 @@ def test_pictures(count):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    autoencoder.ConvAutoencoder(4).save_pretrained(folder)
-    (folder / "run.json").write_text(json.dumps({"source": "twemoji", "config": asdict(data.DataConfig(source="twemoji"))}))
+    ConvAutoencoder(4).save_pretrained(folder)
+    (folder / "run.json").write_text(
+        json.dumps({"source": "twemoji", "config": asdict(data.DataConfig(source="twemoji"))})
+    )
     (folder / "metrics.json").write_text("{}")
     return folder
 
 
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(["none", "report", "emoji", 4, 10**30]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=6)
+    | st.sampled_from(["none", "report", "emoji", 4, 10**30]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
     max_leaves=6,
 )
@@ -197,7 +222,7 @@ def test_records_of_models(count, model):
         options[sorted(options)[place % len(options)]] = value
         (model / name).write_text(json.dumps(content) if text is None else text)
         try:
-            found = or_one_line(composite.trained, model, "twemoji", 4)
+            found = or_one_line(trained.network, trained.ReportRun(source="twemoji", out=model))
         finally:
             (model / name).write_text(files[name])
         if found:
@@ -223,8 +248,12 @@ CELLS = {
     "times": lambda rows: pyarrow.array([1] * rows, "timestamp[s]"),
     "nulls": lambda rows: pyarrow.nulls(rows),
     "lists": lambda rows: pyarrow.array([["a"] * row for row in range(rows)], pyarrow.list_(pyarrow.string())),
-    "pixels": lambda rows: pyarrow.array([[[row] * 4] * 4 for row in range(rows)], pyarrow.list_(pyarrow.list_(pyarrow.int64()))),
-    "fields": lambda rows: pyarrow.array([{"a": {"b": 1}}] * rows, pyarrow.struct({"a": pyarrow.struct({"b": pyarrow.int8()})})),
+    "pixels": lambda rows: pyarrow.array(
+        [[[row] * 4] * 4 for row in range(rows)], pyarrow.list_(pyarrow.list_(pyarrow.int64()))
+    ),
+    "fields": lambda rows: pyarrow.array(
+        [{"a": {"b": 1}}] * rows, pyarrow.struct({"a": pyarrow.struct({"b": pyarrow.int8()})})
+    ),
     "categories": lambda rows: pyarrow.array(["face"] * rows, "string").dictionary_encode(),
     "map": lambda rows: pyarrow.array([[("a", 1)]] * rows, pyarrow.map_("string", "int8")),
 }
@@ -236,10 +265,14 @@ def test_tables(count):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "table.parquet"
             table = pyarrow.table({name: CELLS[kind](rows) for name, kind in columns.items()})
-            pyarrow.parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(notes)} if notes else None), path)
+            pyarrow.parquet.write_table(
+                table.replace_schema_metadata({"huggingface": json.dumps(notes)} if notes else None), path
+            )
             originals = or_one_line(data.load_originals, str(path), "", skip_bad)
         if originals is not None:
-            assert {"image", "text"} <= set(columns) and len(originals.names) == len(originals.images) == rows - originals.skipped
+            assert {"image", "text"} <= set(columns) and len(originals.names) == len(
+                originals.images
+            ) == rows - originals.skipped
 
     kind = st.sampled_from(sorted(CELLS))
     columns = st.fixed_dictionaries({"image": kind, "text": kind}, optional={"more": kind})

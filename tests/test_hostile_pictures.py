@@ -12,8 +12,8 @@ import torch
 from PIL import Image, ImageFile
 
 import data
-import figures
-from cli import UserError
+from common import figures
+from common.errors import UserError
 
 
 def encode(picture: Image.Image, form: str = "PNG", **options) -> bytes:
@@ -77,8 +77,16 @@ RIGHT = {
     "16-bit grey in a TIFF": (encode(plain("I;16", 0x8000), "TIFF"), GREY, GREY),
     "CMYK": (encode(halves((0, 255, 255, 0), (255, 255, 0, 0), "CMYK"), "TIFF"), RED, BLUE),
     "CMYK, inverted as Adobe does": (encode(halves((0, 255, 255, 0), (255, 255, 0, 0), "CMYK"), "JPEG"), RED, BLUE),
-    "animated": (encode(halves(RED, BLUE), "GIF", save_all=True, append_images=[plain("RGB", BLACK, (64, 64))]), RED, BLUE),
-    "animated PNG": (encode(halves(RED, BLUE), save_all=True, append_images=[plain("RGB", BLACK, (64, 64))]), RED, BLUE),
+    "animated": (
+        encode(halves(RED, BLUE), "GIF", save_all=True, append_images=[plain("RGB", BLACK, (64, 64))]),
+        RED,
+        BLUE,
+    ),
+    "animated PNG": (
+        encode(halves(RED, BLUE), save_all=True, append_images=[plain("RGB", BLACK, (64, 64))]),
+        RED,
+        BLUE,
+    ),
     "WebP": (encode(halves((255, 0, 0, 255), (0, 0, 0, 0), "RGBA"), "WEBP", lossless=True), RED, WHITE),
     "upside down": (turned(3), RED, WHITE),
     "on its right side": (turned(6), RED, WHITE),
@@ -103,10 +111,17 @@ def test_a_narrow_picture_is_a_line_on_white(size):
 
 
 BOMB, WORSE = png(10_000, 9_000, 8, 2, b""), png(60_000, 60_000, 8, 2, b"")
-EXIF = bytes.fromhex("457869660000 4d4d002a00000008 0002 010e000200000004 61626300 0112000300000001 00060000 00000000")  # turned, named abc
+EXIF = bytes.fromhex(
+    "457869660000 4d4d002a00000008 0002 010e000200000004 61626300 0112000300000001 00060000 00000000"
+)  # turned, named abc
 AVIF = encode(Image.linear_gradient("L").convert("RGB"), "AVIF")
 MOVING = encode(plain("RGB", RED), "AVIF", save_all=True, append_images=[plain("RGB", BLUE)])
 NOISE = Image.effect_noise((64, 64), 100).convert("RGB")
+
+
+def with_exif(exif: bytes) -> bytes:
+    return encode(plain("RGB", RED), "JPEG", exif=exif)
+
 
 BAD = {
     "a size that Pillow warns of": (BOMB, "90000000 pixels"),
@@ -122,9 +137,9 @@ BAD = {
     "truncated PNG": (encode(NOISE)[:3000], "truncated"),
     "truncated JPEG": (encode(NOISE, "JPEG")[:1500], "truncated"),
     "PNG with a wrong checksum": (encode(NOISE).replace(b"IDAT", b"IDAt", 1), ""),
-    "broken EXIF, no number": (encode(plain("RGB", RED), "JPEG", exif=EXIF[:17] + b"J" + EXIF[18:40] + b"\x80" + EXIF[41:]), "not an integer"),
-    "broken EXIF, text for a number": (encode(plain("RGB", RED), "JPEG", exif=EXIF[:15] + b"A\x01\x1f" + EXIF[18:]), "abs()"),
-    "broken EXIF, a fraction for text": (encode(plain("RGB", RED), "JPEG", exif=EXIF[:19] + b"\5\0\0\0\1\0\0\0\0" + EXIF[28:]), "encode"),
+    "broken EXIF, no number": (with_exif(EXIF[:17] + b"J" + EXIF[18:40] + b"\x80" + EXIF[41:]), "not an integer"),
+    "broken EXIF, text for a number": (with_exif(EXIF[:15] + b"A\x01\x1f" + EXIF[18:]), "abs()"),
+    "broken EXIF, a fraction for text": (with_exif(EXIF[:19] + b"\5\0\0\0\1\0\0\0\0" + EXIF[28:]), "encode"),
     "AVIF with damaged content": (AVIF[:-8] + bytes(8), "Failed to decode"),
     "AVIF without a time scale": (MOVING.replace(b"mdhd", b"mdhe"), "division by zero"),
     "real numbers": (encode(plain("F", 0.5), "TIFF"), "32 bits per pixel"),
@@ -143,8 +158,12 @@ def test_what_cannot_be_decoded_is_named_or_counted(name, monkeypatch):
         warnings.simplefilter("error")  # a warning is a second line
         with pytest.raises(UserError) as error:
             data.decode(rows, "made", "face", False)
-        assert str(error.value).startswith("row 7 cannot be decoded (") and message in str(error.value) and "\n" not in str(error.value)
-        with pytest.raises(UserError, match="none of the 1 matching pictures"):
+        assert (
+            str(error.value).startswith("row 7 cannot be decoded (")
+            and message in str(error.value)
+            and "\n" not in str(error.value)
+        )
+        with pytest.raises(UserError, match="none of the 1 pictures of made can be decoded"):
             data.decode(rows, "made", "face", True)
     monkeypatch.undo()
     originals = data.decode([("face 6", "row 6", lambda: RIGHT["one pixel"][0]), *rows], "made", "face", True)
@@ -181,7 +200,9 @@ def test_any_description_is_a_name_and_a_title(tmp_path):
 
 def test_a_bad_picture_with_a_hostile_description_is_one_short_line(tmp_path):
     text = "face\n\x1b[2J" + "x" * 10**6
-    datasets.Dataset.from_dict({"image": [{"bytes": b"", "path": None}], "text": [text]}).to_parquet(tmp_path / "long.parquet")
+    datasets.Dataset.from_dict({"image": [{"bytes": b"", "path": None}], "text": [text]}).to_parquet(
+        tmp_path / "long.parquet"
+    )
     with pytest.raises(UserError) as error:
         data.load_originals(str(tmp_path / "long.parquet"))
     assert str(error.value).isprintable() and len(str(error.value)) < 400 and "row 0 ('face" in str(error.value)

@@ -7,21 +7,25 @@ import numpy as np
 import pytest
 import torch
 
-import autoencoder
-import best
 import data
 import multiTaskModel as part2
-import training
-from cli import UserError
+from common.errors import UserError
+from lab import classification, networks, training
+from lab.convolutional import ConvAutoencoder
+from lab.multitask import MultiTaskAutoencoder, MultiTaskLoss
 
 pytestmark = pytest.mark.usefixtures("decoded_once")
 
 CPU = torch.device("cpu")
 
 
+def network(latent: int) -> MultiTaskAutoencoder:
+    return MultiTaskAutoencoder(ConvAutoencoder(latent, dropout=0.0))
+
+
 @pytest.fixture(scope="module")
 def faces_of_a_class(faces):
-    return part2.classify(faces)
+    return classification.classify(faces)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +41,7 @@ def faces_of_a_class(faces):
     ],
 )
 def test_class_by_description_in_both_spellings(text, expected):
-    assert part2.class_of(data.normalise(text)) == expected
+    assert classification.class_of(data.normalise(text)) == expected
 
 
 def test_twemoji_has_18_happy_and_5_sad(faces_of_a_class):
@@ -49,36 +53,38 @@ def test_twemoji_has_18_happy_and_5_sad(faces_of_a_class):
 
 def test_a_text_of_both_classes_is_an_error():
     with pytest.raises(UserError, match="crying face beside a smiling face"):
-        part2.class_of("crying face beside a smiling face")
+        classification.class_of("crying face beside a smiling face")
 
 
 def test_losses_add_up_and_count_every_image(faces_of_a_class):
     originals, labels = faces_of_a_class
     part = data.split(originals, data.DataConfig(copies=3, augment="none")).train
-    model = part2.MultiTaskAutoencoder(latent=8)
-    values = training.evaluate(model, part, part2.MultiTaskLoss(labels, 0.5), CPU)
+    model = network(8)
+    values = training.evaluate(model, part, MultiTaskLoss(labels, 0.5), CPU)
     assert values["loss"] == pytest.approx(values["mse"] + 0.5 * values["cross_entropy"], rel=1e-5)
     predicted = (part2.sad_probability(model, part.images, CPU) > 0.5).long()
     accuracy = (predicted == labels[part.emoji]).float().mean().item()
     for size in (1, 5, 64):  # the last batch alone, or a mean of batch means, would depend on the size
-        value = training.one_pass(model, data.batches(part, size), part2.MultiTaskLoss(labels, 0.5), CPU)["accuracy"]
-        assert value == pytest.approx(accuracy, abs=1e-6)
+        means = training.Means()
+        for images, emoji in data.batches(part, size):
+            means.add(MultiTaskLoss(labels, 0.5)(model, data.to_float(images), emoji), len(images))
+        assert means.take()["accuracy"] == pytest.approx(accuracy, abs=1e-6)
 
 
 def test_without_weight_the_classifier_does_not_touch_the_autoencoder(faces_of_a_class):
     originals, labels = faces_of_a_class
-    model = part2.MultiTaskAutoencoder(latent=8)
+    model = network(8)
     emoji = torch.arange(4)
-    part2.MultiTaskLoss(labels, 0.0)(model, data.to_float(originals.images[emoji]), emoji)["loss"].backward()
+    MultiTaskLoss(labels, 0.0)(model, data.to_float(originals.images[emoji]), emoji)["loss"].backward()
     assert model.classifier.weight.grad.abs().max() == 0
-    assert model.encoder[0].weight.grad.abs().max() > 0
+    assert model.autoencoder.encoder[0].weight.grad.abs().max() > 0
 
 
 def test_folds_test_every_emoji_once_and_never_leak(faces_of_a_class):
     originals, labels = faces_of_a_class
     config = part2.Config(copies=2, augment="none")
     tested = []
-    for splits in part2.folds(originals, labels, config):
+    for splits in classification.folds(originals, labels, config):
         train = {originals.names[i] for i in splits.train.emoji}
         test = {originals.names[i] for i in splits.test.emoji}
         assert not train & test and len(train) + len(test) == 23
@@ -90,42 +96,22 @@ def test_folds_test_every_emoji_once_and_never_leak(faces_of_a_class):
 
 def test_prediction_per_emoji_is_the_mean_over_its_images():
     part = data.Part(torch.zeros(3, 3, 64, 64), torch.tensor([1, 1, 2]))
-    assert part2.per_emoji(torch.tensor([0.2, 0.6, 1.0]), part, 4).tolist() == pytest.approx([0, 0.4, 1, 0])
+    assert classification.per_emoji(torch.tensor([0.2, 0.6, 1.0]), part, 4).tolist() == pytest.approx([0, 0.4, 1, 0])
 
 
 def test_interval_holds_the_balanced_accuracy_and_shrinks_with_more_emoji():
     labels, correct = np.array([0] * 18 + [1] * 5), np.ones(23)
     correct[0] = 0
-    low, high = part2.interval(labels, correct, 0)
+    low, high = classification.interval(labels, correct, 0)
     assert low < 0.5 * (17 / 18 + 1) and high < 1
     wider = high - low
-    low, high = part2.interval(labels.repeat(10), correct.repeat(10), 0)
+    low, high = classification.interval(labels.repeat(10), correct.repeat(10), 0)
     assert high - low < wider / 2
-
-
-def test_swapped_halves_keep_the_mouth_and_every_upper_half_is_somebodys():
-    images = torch.rand(40, 3, 64, 64)
-    swapped = part2.swap_upper_halves(images, data.generator("swap", 0))
-    row = part2.MOUTH_ROW
-    assert torch.equal(swapped[:, :, row:], images[:, :, row:])
-    changed = (swapped != images).flatten(1).any(1)
-    assert 8 < changed.sum() < 32
-    uppers = images[:, :, :row].flatten(1)
-    assert all((uppers == upper).all(1).any() for upper in swapped[:, :, :row].flatten(1))
-
-
-def test_halves_are_swapped_in_training_only(faces_of_a_class):
-    originals, labels = faces_of_a_class
-    model, emoji = part2.MultiTaskAutoencoder(latent=4), torch.arange(23)
-    images = data.to_float(originals.images)
-    plain, swapping = part2.MultiTaskLoss(labels, 0.5), part2.MultiTaskLoss(labels, 0.5, data.generator("swap", 0))
-    assert plain(model.train(), images, emoji)["loss"] != swapping(model, images, emoji)["loss"]
-    assert plain(model.eval(), images, emoji)["loss"] == swapping(model, images, emoji)["loss"]
 
 
 def test_an_image_of_no_emoji_counts_in_the_mse_alone(faces_of_a_class):
     originals, labels = faces_of_a_class
-    model, loss = part2.MultiTaskAutoencoder(latent=4).eval(), part2.MultiTaskLoss(labels, 0.5)
+    model, loss = network(4).eval(), MultiTaskLoss(labels, 0.5)
     images = data.to_float(originals.images)
     emoji = torch.arange(23).masked_fill(torch.arange(23) % 2 == 1, -1)
     some, of_these = loss(model, images, emoji), loss(model, images[::2], emoji[::2])
@@ -133,11 +119,6 @@ def test_an_image_of_no_emoji_counts_in_the_mse_alone(faces_of_a_class):
     for name in ("cross_entropy", "accuracy"):
         assert some[name].item() == pytest.approx(of_these[name].item())
     assert loss(model, images, torch.full((23,), -1))["cross_entropy"] == 0
-    swapping = part2.MultiTaskLoss(labels, 0.5, data.generator("swap", 0))
-    seen = []
-    model.train().register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    swapping(model, images, emoji)
-    assert torch.equal(seen[0][1::2], images[1::2]) and not torch.equal(seen[0], images)
 
 
 TINY = dict(source="twemoji", copies=1, epochs=1, batch_size=16, latent=4)
@@ -150,7 +131,8 @@ def test_main_in_the_reports_order(tmp_path):
     assert np.sum(metrics["confusion"]) == metrics["test"]
     assert np.trace(metrics["confusion"]) / metrics["test"] == pytest.approx(metrics["test_accuracy"])
     assert json.loads((tmp_path / "run/metrics.json").read_text()) == metrics
-    model = part2.MultiTaskAutoencoder.from_pretrained(tmp_path / "run")
+    model = networks.load(tmp_path / "run")
+    assert isinstance(model, MultiTaskAutoencoder) and model.classes == 2
     assert model.encode(torch.rand(1, 3, 64, 64)).shape == (1, 4)
     figures = {path.name for path in (tmp_path / "plots").iterdir()}
     assert {f"multitask_{name}.png" for name in ("curves", "reconstructions", "latents", "classes")} <= figures
@@ -166,9 +148,9 @@ def test_main_on_unseen_emoji(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["report", "emoji"])
-def test_main_with_the_best_preset(tmp_path, monkeypatch, split):
-    monkeypatch.setattr(best, "PCA_IMAGES", 256)
-    metrics = part2.main(part2.Config(**TINY, preset="best", split=split, steps=2, out=tmp_path, plots=tmp_path))
+def test_main_with_the_best_preset(tmp_path, split):
+    tiny = dict(source="twemoji", copies=1, latent=4, batch_size=16, pca_images=64, train_on="faces")
+    metrics = part2.main(part2.BestConfig(**tiny, split=split, steps=2, out=tmp_path, plots=tmp_path))
     assert metrics["preset"] == "best" and metrics["test_mse"] < metrics["mean_image_mse"]  # it starts at PCA
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert {"step", "train_mse", "train_cross_entropy", "train_accuracy"} <= set(rows[0])
@@ -180,7 +162,9 @@ def test_main_compares_on_the_same_images(tmp_path):
     metrics = part2.main(part2.Config(**TINY, compare=True, seeds=2, out=tmp_path, plots=tmp_path))
     for order in ("report", "emoji"):
         values = metrics["compare"][order]
-        assert values["difference_mean"] == pytest.approx(values["test_mse_with"] - values["test_mse_without"], abs=1e-9)
+        assert values["difference_mean"] == pytest.approx(
+            values["test_mse_with"] - values["test_mse_without"], abs=1e-9
+        )
         assert len(values["differences"]) == 2 and all(values["differences"])
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     first = [row["train_mse"] for row in rows if (row["split"], row["seed"]) == ("report", 0)]
@@ -191,17 +175,24 @@ def test_main_compares_on_the_same_images(tmp_path):
     "arguments, message",
     [
         (["--classification-weight", "-1"], "--classification-weight is -1"),
-        (["--keyword", "grinning face"], "class sad has 0 emoji (none) and needs 1; it looks for sad face / crying face"),
+        (
+            ["--keyword", "grinning face"],
+            "class sad has 0 emoji (none) and needs 1; it looks for sad face / crying face",
+        ),
         (["--keyword", "zebra"], "class happy has 0 emoji"),
         (["--source", "few.parquet", "--split", "emoji"], "class sad has 1 emoji (sad face) and needs 5"),
         (["--source", "both.parquet"], "'happy face and sad face' matches both classes"),
         (["--compare", "--seeds", "1"], "--seeds is 1"),
         (["--compare", "--classification-weight", "0"], "--compare needs"),
+        (["--compare", "--preset", "best"], "--compare asks about the report preset"),
     ],
 )
 def test_bad_input(command, tmp_path, arguments, message):
     images = [{"bytes": read(), "path": None} for _, _, read in data.twemoji_rows()[:10]]
-    for file, texts in {"few": [f"happy face {i}" for i in range(9)] + ["sad face"], "both": ["happy face and sad face"] * 9}.items():
+    for file, texts in {
+        "few": [f"happy face {i}" for i in range(9)] + ["sad face"],
+        "both": ["happy face and sad face"] * 9,
+    }.items():
         datasets.Dataset.from_dict({"image": images[: len(texts)], "text": texts}).to_parquet(f"{file}.parquet")
     status, _, error = command(part2, "--source", "twemoji", *arguments)
     assert status == 2 and message in error and error.count("\n") == 1

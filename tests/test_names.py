@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from names import twin_keys
+from common.names import twin_keys
 
 
 @pytest.fixture

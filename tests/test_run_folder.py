@@ -12,11 +12,24 @@ import torch
 
 import autoencoder
 import data
-import files
-import records
-from cli import UserError
+from common import files
+from lab import records
+from common.errors import UserError
 
-TINY = ("--source", "twemoji", "--keyword", "cat face", "--copies", "1", "--epochs", "1", "--batch-size", "8", "--latent", "4")
+TINY = (
+    "--source",
+    "twemoji",
+    "--keyword",
+    "cat face",
+    "--copies",
+    "1",
+    "--epochs",
+    "1",
+    "--batch-size",
+    "8",
+    "--latent",
+    "4",
+)
 NAMES = ["cat face", "dog face"]
 
 
@@ -46,7 +59,16 @@ def content(folder: Path) -> dict:
 
 # ---------------------------------------------------------------- whose folder
 
-FOREIGN = ["README.md", "config.json", "model.safetensors", "checkpoint-best.safetensors", ".gitignore", "notes.txt", "face.png", "run.json"]
+FOREIGN = [
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "checkpoint-best.safetensors",
+    ".gitignore",
+    "notes.txt",
+    "face.png",
+    "run.json",
+]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -65,7 +87,10 @@ def test_the_current_folder_of_a_checkout(command, tmp_path):
     for name in ("README.md", "config.json", "model.safetensors"):
         (tmp_path / name).write_text("mine")
     status, _, error = command(autoencoder, *TINY, "--out", ".")
-    assert (status, error.count("\n")) == (2, 1) and "holds files of others (README.md, config.json, model.safetensors)" in error
+    assert (status, error.count("\n")) == (
+        2,
+        1,
+    ) and "holds files of others (README.md, config.json, model.safetensors)" in error
     assert all((tmp_path / name).read_text() == "mine" for name in ("README.md", "config.json", "model.safetensors"))
 
 
@@ -86,7 +111,12 @@ def test_a_folder_of_figures_and_folders_will_do(config, record):
 
 def test_only_own_checkpoints_are_removed(config, record):
     record(config, metrics={})
-    own = ["checkpoint.safetensors", "checkpoint-0-3.safetensors", "checkpoint-report-1-0.5.safetensors", "checkpoint-emoji-0-1e-05.safetensors"]
+    own = [
+        "checkpoint.safetensors",
+        "checkpoint-0-3.safetensors",
+        "checkpoint-report-1-0.5.safetensors",
+        "checkpoint-emoji-0-1e-05.safetensors",
+    ]
     others = ["checkpoint-best.safetensors", "checkpoint.safetensors.bak", "checkpoints.safetensors"]
     for name in own + others:
         (config.out / name).write_text(name)
@@ -114,7 +144,9 @@ def test_folders_where_files_belong(config, record, name, finished):
         record(replace(config, overwrite=True))
 
 
-@pytest.mark.parametrize("text", ["[" * 200_000, "[]", '{"config": [], "source": "made"}', '{"config": {}, "source": 1}', "\udcff"])
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, "[]", '{"config": [], "source": "made"}', '{"config": {}, "source": 1}', "\udcff"]
+)
 @pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
 def test_a_run_that_is_none(config, record, text, options):
     record(config, {"epoch": 1})
@@ -139,7 +171,12 @@ def test_what_a_killed_process_was_writing_is_swept(config, record):
     config.plots.mkdir()
     gone, parent = dead(), os.getppid()
     swept = [f".autoencoder_curves.png.{gone}.part", f".contact_sheet.png.{os.getpid()}.part"]
-    left = [f".autoencoder_curves.png.{parent}.part", f".film.{gone}.part", ".film.part", f"autoencoder_curves.png.{gone}.part"]
+    left = [
+        f".autoencoder_curves.png.{parent}.part",
+        f".film.{gone}.part",
+        ".film.part",
+        f"autoencoder_curves.png.{gone}.part",
+    ]
     for name in swept + left:
         (config.plots / name).touch()
     record(config, metrics={})
@@ -148,7 +185,9 @@ def test_what_a_killed_process_was_writing_is_swept(config, record):
 
 def test_removed_folders_are_one_line(config, record):
     with pytest.raises(UserError, match="run was removed during the run"):
-        with records.recording(config, data.Originals("made", NAMES, torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), torch.device("cpu")) as run:
+        with records.recording(
+            config, data.Originals("made", NAMES, torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), torch.device("cpu")
+        ) as run:
             shutil.rmtree(config.out)
             run.epoch({"epoch": 1})
     shutil.rmtree(config.plots)

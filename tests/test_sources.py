@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import data
-import sources
-from cli import UserError
+from common import sources
+from common.errors import UserError
 
 ODD_NAMES = ["a*b", "my[1]", "q?", "a::b", "file:a", "{a,b}", "a%20b", "#1"]
 
@@ -187,7 +187,7 @@ def test_ten_million_rows_in_a_tiny_file_are_refused(tmp_path):
 def test_more_pictures_than_the_memory_holds_are_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "own.parquet", range(6))
     monkeypatch.setattr(data, "memory", lambda: 5 * 2 * 3 * data.SIZE**2)
-    with pytest.raises(UserError, match="more than 5 pictures.*--keyword"):
+    with pytest.raises(UserError, match="more than the 5 pictures.*--keyword"):
         greys(path)
 
 

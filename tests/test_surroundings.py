@@ -12,7 +12,8 @@ from conftest import ROOT
 SCRIPT = """
 import sys
 from dataclasses import dataclass
-import cli
+from common import command_line
+from common.errors import UserError
 
 @dataclass
 class Config:
@@ -24,9 +25,9 @@ def main(config):
         print(config.text, line)
     open("file", "w").write("written")
     if config.text == "wrong":
-        raise cli.UserError("it is wrong")
+        raise UserError("it is wrong")
 
-cli.run(main, Config)
+command_line.run(main, Config)
 """
 
 
@@ -37,41 +38,48 @@ def shell(folder, line: str, **variables: str) -> subprocess.CompletedProcess:
     return subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], cwd=folder, env=environment, capture_output=True)
 
 
-@pytest.mark.parametrize("lines", ["3", "100000"])  # noticed at the end, and on the way
-def test_a_reader_that_has_gone(tmp_path, lines):
-    result = shell(tmp_path, f"$script --lines {lines} | head -0")
-    assert (result.returncode, result.stderr) == (141, b"")
+def test_a_reader_that_has_gone(tmp_path):
+    """Noticed at the end of a short output, and on the way of a long one."""
+    result = shell(tmp_path, "$script --lines 3 | head -0; echo $?; $script --lines 100000 | head -0; echo $?")
+    assert (result.stdout, result.stderr) == (b"141\n141\n", b"")
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_not_lose_the_run(tmp_path, closed):
-    result = shell(tmp_path, f"$script {closed}")
-    assert (result.returncode, result.stderr, (tmp_path / "file").read_text()) == (0, b"", "written")
-    assert result.stdout == (b"" if ">&-" in closed.split() else b"text 0\n")
-    assert shell(tmp_path, f"$script --text wrong {closed}").returncode == 2
+    """Nor the exit status of an error, when nobody can be told of it."""
+    result = shell(tmp_path, f"$script {closed} && cat file && $script --text wrong {closed}")
+    assert (result.returncode, result.stderr) == (2, b"" if "2>&-" in closed else b"error: it is wrong\n")
+    said = b"" if ">&-" in closed.split() else b"text 0\n", b"" if ">&-" in closed.split() else b"wrong 0\n"
+    assert result.stdout == said[0] + b"written" + said[1]
+
+
+NARROW = dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
 
 
 def test_what_a_terminal_cannot_encode(tmp_path):
-    narrow = dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", PYTHONIOENCODING="ascii")
-    result = shell(tmp_path, "$script --text 'caf\N{LATIN SMALL LETTER E WITH ACUTE}'", **narrow)
-    assert result.returncode == 0 and result.stdout.startswith(b"caf?") and result.stderr == b""
+    line = "$script --text 'caf\N{LATIN SMALL LETTER E WITH ACUTE}' && $script --colour red"
+    result = shell(tmp_path, line, **NARROW, PYTHONIOENCODING="ascii")
+    assert result.returncode == 2 and result.stdout.startswith(b"caf?")
+    assert result.stderr == b"error: Unrecognized options: --colour, red; --help lists every option\n"
 
 
 def test_the_pages_are_read_as_utf8_everywhere(tmp_path):
-    narrow = dict(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
-    result = shell(tmp_path, f'"$python" {ROOT}/report.py --check', **narrow)
-    assert (result.returncode, result.stderr) == (0, b"") and result.stdout.count(b"is what template") == len(report.PAGES)
+    result = shell(tmp_path, f'"$python" {ROOT}/report.py --check', **NARROW)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.count(b"is what template") == len(report.PAGES)
 
 
 def test_variables_that_are_nonsense(tmp_path):
     odd = dict(HF_HUB_DOWNLOAD_TIMEOUT="abc", HF_HUB_ETAG_TIMEOUT="-1", MPLBACKEND="nonsense")
-    result = shell(tmp_path, '"$python" -c "import multiTaskModel, figures; figures.Figure().savefig(\'x.png\')"', **odd)
-    assert result.returncode == 0 and (tmp_path / "x.png").exists()
-    assert result.stderr.count(b"\n") == 2 and b"HF_HUB_DOWNLOAD_TIMEOUT is 'abc', not whole seconds: it is ignored" in result.stderr
+    code = "import data; from common import figures, hub; import huggingface_hub; figures.Figure().savefig('x.png')"
+    result = shell(tmp_path, f'"$python" -c "{code}"', **odd)
+    assert result.returncode == 0 and (tmp_path / "x.png").exists(), result.stderr
+    assert result.stderr.count(b"\n") == 2
+    assert b"HF_HUB_DOWNLOAD_TIMEOUT is 'abc', not whole seconds: it is ignored" in result.stderr
 
 
-@pytest.mark.parametrize("home", ["file", "file/home"])
-def test_a_home_that_is_no_folder(tmp_path, home):
+def test_a_home_that_is_no_folder(tmp_path):
     (tmp_path / "file").touch()
-    result = shell(tmp_path, "$script", HOME=str(tmp_path / home))
-    assert result.returncode == 2 and result.stderr.endswith(b"which is no folder; set it to one\n") and result.stderr.count(b"\n") == 1
+    result = shell(tmp_path, "HOME=$PWD/file $script; echo $?; HOME=$PWD/file/home $script; echo $?")
+    assert result.stdout == b"2\n2\n" and result.stderr.count(b"which is no folder; set it to one\n") == 2
+    assert result.stderr.count(b"\n") == 2

@@ -1,0 +1,260 @@
+"""Every figure of the project is drawn here. Pictures are (N, 3, H, W) tensors, uint8 or float in [0, 1]."""
+
+import io
+import os
+import textwrap
+from pathlib import Path
+from typing import Sequence
+
+os.environ["MPLBACKEND"] = (
+    "agg"  # before matplotlib reads it: figures go to files only, and a backend that is not there is an error
+)
+
+import torch
+from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from PIL import Image
+
+from common import files
+
+DPI = 110
+TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
+CLASSES = (VAL, TRAIN)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write `figure` as a PNG of 256 colours, a third of the size and alike to the eye."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
+    with files.written_whole(path) as whole:
+        Image.open(picture).convert("RGB").quantize(256).save(whole, "PNG", optimize=True)
+    return path
+
+
+def show(axes, picture: torch.Tensor, title: str = "") -> None:
+    """One picture, its range fixed to [0, 1] or 0..255, with a thin frame since its ground is white."""
+    axes.imshow(picture.permute(1, 2, 0).numpy(), vmin=0, vmax=255 if picture.dtype == torch.uint8 else 1)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color="#dddddd")
+    if title:
+        axes.set_title(
+            "\n".join(textwrap.wrap(title, 17, max_lines=6)), fontsize=8, parse_math=False
+        )  # a name may hold a $
+
+
+def contact_sheet(images: torch.Tensor, path: Path, columns: int = 20) -> Path:
+    """All pictures in one grid, each at half a thumbnail's size."""
+    missing = -len(images) % columns
+    white = torch.full((missing, *images.shape[1:]), 255, dtype=images.dtype)
+    grid = torch.cat([images, white]).unflatten(0, (-1, columns))  # (rows, columns, 3, H, W)
+    sheet = grid.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)  # (3, rows * H, columns * W)
+    height, width = sheet.shape[1:]
+    figure = Figure(figsize=(9, 9 * height / width))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(sheet.permute(1, 2, 0).numpy())
+    axes.axis("off")
+    return save(figure, path)
+
+
+def learning_curves(history: list[dict], path: Path, baselines: dict[str, float], loss: str = "loss") -> Path:
+    """Train and validation MSE per epoch or step, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
+
+    The test MSE of the baselines are lines across. Where the rows hold accuracies, a second panel shows them.
+    """
+    accuracies = "val_accuracy" in history[0]
+    figure = Figure(figsize=(9.6 if accuracies else 6.4, 3.4), layout="constrained")
+    panels = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
+    unit = "epoch" if "epoch" in history[0] else "step"
+    times = [row[unit] for row in history]
+    for axes, quantity in zip(panels, (loss, "accuracy")):
+        for part, name, color in (("train", "training", TRAIN), ("val", "validation", VAL)):
+            axes.plot(
+                times, [row[f"{part}_{quantity}"] for row in history], color=color, label=name, marker=".", markersize=4
+            )
+        axes.grid(alpha=0.25, which="both")
+        axes.set_xlabel(unit)
+    for (name, value), style in zip(baselines.items(), ("--", ":")):
+        panels[0].axhline(value, color=REFERENCE, linestyle=style, linewidth=1, label=f"{name} (test)")
+    panels[0].set(ylabel="MSE per image", yscale="log")
+    if accuracies:
+        panels[1].set(ylabel="accuracy", ylim=(0, 1.03))
+    panels[0].legend(frameon=False, fontsize=8)
+    return save(figure, path)
+
+
+def reconstructions(inputs: torch.Tensor, outputs: torch.Tensor, titles: Sequence[str], path: Path) -> Path:
+    """Inputs in the upper row, under their titles; their reconstructions below."""
+    count = len(inputs)
+    figure = Figure(figsize=(1.5 * count, 3.1))
+    axes = figure.subplots(2, count, squeeze=False, gridspec_kw={"hspace": 0.08})
+    for column in range(count):
+        show(axes[0, column], inputs[column], titles[column])
+        show(axes[1, column], outputs[column])
+    axes[0, 0].set_ylabel("input", fontsize=9)
+    axes[1, 0].set_ylabel("reconstruction", fontsize=9)
+    return save(figure, path)
+
+
+def classes(
+    images: torch.Tensor, names: Sequence[str], labels: Sequence[int], class_names: Sequence[str], path: Path
+) -> Path:
+    """The pictures of each class with their names, a block of rows per class."""
+    columns = 9
+    blocks = [[i for i, label in enumerate(labels) if label == k] for k in range(len(class_names))]
+    rows = [block[i : i + columns] for block in blocks for i in range(0, len(block), columns)]
+    figure = Figure(figsize=(1.25 * columns, 1.75 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for row, members in zip(grid, rows):
+        for axes in row[len(members) :]:
+            axes.axis("off")
+        for axes, i in zip(row, members):
+            show(axes, images[i], names[i])
+        row[0].set_ylabel(class_names[labels[members[0]]], fontsize=10)
+    return save(figure, path)
+
+
+def latent_map(
+    points: torch.Tensor, images: torch.Tensor, labels: Sequence[int], class_names: Sequence[str], path: Path
+) -> Path:
+    """Each emoji at its (N, 2) point, framed in the colour of its class."""
+    figure = Figure(figsize=(6.4, 5), layout="constrained")
+    axes = figure.subplots()
+    for k, (name, color) in enumerate(zip(class_names, CLASSES)):
+        members = [i for i, label in enumerate(labels) if label == k]
+        axes.scatter(points[members, 0], points[members, 1], color=color, s=30, label=name)
+        for i in members:
+            thumbnail = OffsetImage(images[i].permute(1, 2, 0).numpy(), zoom=0.42)
+            frame = dict(edgecolor=color, linewidth=1.5, boxstyle="square,pad=0.05")
+            axes.add_artist(AnnotationBbox(thumbnail, tuple(points[i].tolist()), bboxprops=frame, pad=0.1))
+    axes.set(xlabel="first principal component of the latents", ylabel="second")
+    axes.margins(0.1)
+    axes.legend(frameon=False)
+    return save(figure, path)
+
+
+def paired_differences(differences: dict[str, tuple[Sequence[float], float, float]], path: Path) -> Path:
+    """A row per setting: (a dot per seed, their mean, half its 95% interval). Zero is no effect."""
+    figure = Figure(figsize=(6.4, 0.8 + 0.7 * len(differences)), layout="constrained")
+    axes = figure.subplots()
+    for row, (values, mean, half) in enumerate(differences.values()):
+        axes.plot(values, [row] * len(values), "o", color=TRAIN, alpha=0.6, label=None if row else "one seed")
+        label = None if row else "mean, corrected 95% interval"
+        axes.errorbar(mean, row + 0.2, xerr=half, fmt="D", color=VAL, capsize=4, label=label)
+    axes.axvline(0, color=REFERENCE, linewidth=1)
+    axes.set(yticks=range(len(differences)), yticklabels=differences, ylim=(-0.5, len(differences) - 0.2))
+    axes.set_xlabel("test MSE with the classification loss minus without")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    return save(figure, path)
+
+
+def equation(
+    pictures, reconstructions, titles: Sequence[str], composite: torch.Tensor, truth: torch.Tensor | None, path: Path
+) -> Path:
+    """target + featured - baseline = composite, the three over their reconstructions, and the truth if there is one."""
+    columns = 4 if truth is None else 5
+    figure = Figure(figsize=(1.9 * columns, 4), layout="constrained")
+    axes = figure.subplots(2, columns)
+    for column, sign in enumerate(("", "+", "−")):
+        show(axes[0, column], pictures[column], titles[column])
+        show(axes[1, column], reconstructions[column])
+        axes[0, column].text(
+            -0.14, 0.5, sign, transform=axes[0, column].transAxes, fontsize=16, ha="center", va="center"
+        )
+        axes[1, column].text(
+            -0.14, 0.5, sign, transform=axes[1, column].transAxes, fontsize=16, ha="center", va="center"
+        )
+    axes[0, 0].set_ylabel("picture", fontsize=9)
+    axes[1, 0].set_ylabel("reconstruction", fontsize=9)
+    show(axes[1, 3], composite, "composite")
+    axes[1, 3].text(-0.14, 0.5, "=", transform=axes[1, 3].transAxes, fontsize=16, ha="center", va="center")
+    axes[0, 3].axis("off")
+    if truth is not None:
+        show(axes[1, 4], truth, "the true picture")
+        axes[0, 4].axis("off")
+    return save(figure, path)
+
+
+def strip(pictures: Sequence[torch.Tensor], titles: Sequence[str], path: Path) -> Path:
+    """Pictures in a row, each under its title."""
+    figure = Figure(figsize=(1.25 * len(pictures), 1.6), layout="constrained")
+    for axes, picture, title in zip(figure.subplots(1, len(pictures)), pictures, titles):
+        show(axes, picture, title)
+    return save(figure, path)
+
+
+def analogy_sheet(cats: torch.Tensor, composites: torch.Tensor, pairs, right: Sequence[bool], path: Path) -> Path:
+    """Row i, column j: the composite that should be cat j, made from cat i; the cats themselves above and at the left.
+
+    Right answers have a green frame, wrong ones a red one.
+    """
+    count = len(cats)
+    figure = Figure(figsize=(0.66 * (count + 1), 0.66 * (count + 1)))
+    grid = figure.subplots(count + 1, count + 1, gridspec_kw={"wspace": 0.08, "hspace": 0.08})
+    for axes in grid.flat:
+        axes.axis("off")
+    for k in range(count):
+        show(grid[0, k + 1], cats[k])
+        show(grid[k + 1, 0], cats[k])
+    for picture, (i, j), correct in zip(composites, pairs, right):
+        axes = grid[i + 1, j + 1]
+        axes.axis("on")
+        show(axes, picture)
+        for spine in axes.spines.values():
+            spine.set(color="#2ca02c" if correct else "#d62728", linewidth=2)
+    grid[0, 0].text(0.5, 0.5, "from ↓\ninto →", ha="center", va="center", fontsize=7, transform=grid[0, 0].transAxes)
+    return save(figure, path)
+
+
+def error_against_seconds(curves: dict, ends: dict, lines: dict[str, float], path: Path) -> Path:
+    """Validation MSE over the seconds since a process started: curves, dots for the ends of others, lines."""
+    figure = Figure(figsize=(7.2, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, points in curves.items():
+        axes.plot(*zip(*points), label=name, linewidth=1.5)
+    for name, points in ends.items():
+        axes.plot(*zip(*points), "o", color="black", label=name, markersize=5)
+    for name, value in lines.items():
+        axes.axhline(value, color=REFERENCE, linestyle="--", linewidth=1, label=f"{name} (test)")
+    axes.set(xlabel="seconds since the process started", ylabel="validation MSE per image", yscale="log")
+    axes.grid(alpha=0.25, which="both")
+    axes.legend(frameon=False, fontsize=8)
+    return save(figure, path)
+
+
+def experiment(values: dict[str, dict[str, list]], varied: str, path: Path) -> Path:
+    """MSE, and balanced accuracy where there is any, against the setting: a thin line per seed, and their mean.
+
+    `values` are lists over the seeds, by setting and metric; a list with None is left out.
+    """
+    panels = {
+        "MSE on unseen emoji": {"mse": ("network, mean ± std", "D"), "pca_mse": ("PCA, as many numbers", "s")},
+        "balanced accuracy on unseen emoji": {
+            "balanced_accuracy": ("network, mean ± std", "D"),
+            "majority_balanced_accuracy": ("majority class", "s"),
+        },
+    }
+    panels = {
+        label: lines
+        for label, lines in panels.items()
+        if any(set(lines) <= set(metrics) for metrics in values.values())
+    }
+    figure = Figure(figsize=(max(4.8, 0.7 * len(values) + 2) * len(panels), 3.4), layout="constrained")
+    for axes, (label, lines) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        for (metric, (name, marker)), color in zip(lines.items(), (VAL, REFERENCE)):
+            places = [k for k, metrics in enumerate(values.values()) if None not in metrics.get(metric, [None])]
+            rows = torch.tensor([list(values.values())[k][metric] for k in places])  # (settings, seeds)
+            axes.plot(places, rows, color=TRAIN if color == VAL else color, alpha=0.35, linewidth=0.8)
+            axes.errorbar(
+                places, rows.mean(1), yerr=rows.std(1), fmt=marker, color=color, capsize=4, markersize=6, label=name
+            )
+        axes.plot([], [], color=TRAIN, alpha=0.35, linewidth=0.8, label="one seed")
+        axes.set(
+            xticks=range(len(values)), xticklabels=values, xlim=(-0.4, len(values) - 0.6), xlabel=varied, ylabel=label
+        )
+        axes.set_ylim(0, 1.05 if "accuracy" in label else None)
+        axes.grid(alpha=0.25, axis="y")
+        axes.legend(
+            frameon=False, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1)
+        )  # the lines are everywhere
+    return save(figure, path)

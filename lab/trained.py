@@ -1,0 +1,128 @@
+"""Trained networks and their folders: trained and saved there, or opened with what they were trained on."""
+
+import json
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+import data
+from common import files
+from common.errors import UserError
+from lab import baselines, classification, networks, presets, records, training
+from lab.contract import Autoencoder
+from lab.multitask import MultiTaskAutoencoder
+from lab.residual import refined_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRun(records.RunOptions, presets.ReportPreset):
+    """A training of the report preset: what autoencoder.py records without options."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestRun(records.RunOptions, presets.BestPreset):
+    """A training of the best preset."""
+
+
+Run = ReportRun | BestRun
+
+
+# ---------------------------------------------------------------- training one
+
+
+def test_errors(trained: presets.Trained, test: data.Part, config: Run, device: torch.device) -> dict[str, float]:
+    """Test MSEs of the network, with refined latents if the run asks for them, of PCA and of the mean image."""
+    model, loss = trained.model, training.reconstruction_loss
+    errors = {"test_mse": training.evaluate(model, test, loss, device)["loss"]}
+    print(f"Final average test MSE: {errors['test_mse']:.4f}")
+    if refine_steps := getattr(config, "refine_steps", 0):
+        refined = partial(refined_loss, steps=refine_steps)
+        errors["refined_mse"] = training.evaluate(model, test, refined, device, gradients=True)["loss"]
+        print(f"with refined latents: {errors['refined_mse']:.4f}")
+    errors |= baselines.errors(trained.pca, test)
+    print(f"PCA, {config.latent} components: {errors['pca_mse']:.4f}; mean image: {errors['mean_image_mse']:.4f}")
+    return errors
+
+
+def train_and_save(
+    config: Run, splits: data.Splits, device: torch.device, record: records.Record
+) -> tuple[presets.Trained, dict]:
+    """Train a network, or go on with it, test it, and save it in `config.out`. Returns it and the run's metrics."""
+    print(data.describe(splits))
+    before = record.seconds()
+    trained = presets.fit(config, splits, device, record)
+    train_seconds = record.seconds() - before
+    errors = test_errors(trained, splits.test, config, device)
+    networks.save(trained.model, splits.originals, device, config.out)
+    about = ("preset", "network", "split", "augment", "precision", "seed")
+    return trained, {
+        "source": splits.originals.source,
+        **{name: getattr(config, name) for name in about},
+        **splits.counts(),
+        "leaked": splits.leaked(),
+        "skipped": splits.originals.skipped,
+        "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
+        **errors,
+        "train_seconds": round(train_seconds, 1),
+    }
+
+
+# ---------------------------------------------------------------- opening one
+
+
+def available(folder: Path) -> bool:
+    """Whether `folder` is there and no run in it stopped before its end."""
+    return folder.exists() and records.state(folder) not in ("started", "stopped")
+
+
+def network(config: Run) -> tuple[Autoencoder, data.DataConfig]:
+    """The network in `config.out` and what it was trained on. If it is not there, it is trained as `config` says.
+
+    A training that was stopped is gone on with. Nothing is drawn. Raises UserError for a network that was trained on
+    another source, for a folder that does not say on which, and as `networks.load`.
+    """
+    folder = config.out
+    if not available(folder):
+        print(f"no trained network in {folder}: training Part 1 first, which takes a minute or two")
+        device = training.choose_device(config.device)
+        config = replace(config, resume=folder.exists())
+        config = presets.settled(config, device, records.resumed_config(config))
+        splits = data.load(config)
+        with records.recording(config, splits.originals, device) as record:
+            record.finish(train_and_save(config, splits, device, record)[1])
+    model, trained_on = networks.load(folder, own=config.network), data_config(folder)
+    if trained_on.source != config.source:
+        where = f"the network in {folder} was trained on {records.source_label(trained_on.source)}"
+        raise UserError(f"{where}, not {config.source}; give another --model or --source")
+    return model, trained_on
+
+
+def data_config(folder: Path) -> data.DataConfig:
+    """The data that the network in `folder` was trained on, its source resolved. Raises UserError."""
+    try:
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        content = {field.name: run["config"][field.name] for field in fields(data.DataConfig)}
+        if not files.fits(content, {field.name: field.type for field in fields(data.DataConfig)}):
+            raise ValueError("its config is none of this project")
+        label = run["source"]
+        if not isinstance(label, str):
+            raise ValueError("its source is no text")
+        return data.DataConfig(**{**content, "source": "hub" if label == records.source_label("hub") else label})
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError) as error:
+        says_not = f"{folder}/run.json does not say what the network was trained on"
+        raise UserError(f"{says_not} ({error}); train it again") from None
+
+
+def source_for(source: str, folder: Path) -> str:
+    """`source`; where that is `auto` and a network is in `folder`, its source, so that nobody waits for the Hub."""
+    return data_config(folder).source if source == "auto" and (folder / "run.json").exists() else source
+
+
+def splits_of(model: Autoencoder, config: data.DataConfig) -> data.Splits:
+    """The parts of the data on which a network was trained, validated and tested."""
+    originals = data.without(data.load_originals(config.source, config.keyword, config.skip_bad), config.hold_out)
+    if isinstance(model, MultiTaskAutoencoder):
+        originals, _ = classification.classify(originals)
+    return data.split(originals, config)
