@@ -67,7 +67,7 @@ def runs(copied, tmp_path):
     for name in report.RUNS:
         (folder / name).mkdir(parents=True)
         record = json.loads((copied / f"report/records/{name}.json").read_text(encoding="utf-8"))
-        (folder / name / "run.json").write_text(json.dumps({key: record.pop(key, {}) for key in report.ABOUT}))
+        (folder / name / "run.json").write_text(json.dumps({key: record.pop(key) for key in report.ABOUT}))
         record |= {"test_mse": 0.5} if name == "unseen" else {}
         (folder / name / "metrics.json").write_text(json.dumps(record))
     (folder / "experiments").mkdir()
