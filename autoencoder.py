@@ -21,14 +21,14 @@ from lab.contract import decode_all, encode_all
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(records.RunOptions, presets.ReportPreset):
+class Config(trained.ReportRun):
     """Train the report's autoencoder and print its test error beside PCA's and the mean image's."""
 
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestConfig(records.RunOptions, presets.BestPreset):
+class BestConfig(trained.BestRun):
     """Train the best preset's autoencoder and print its test error beside PCA's and the mean image's."""
 
     refine_steps: int = 30  # steps that improve each test image's latent for a second test error; 0: none

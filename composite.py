@@ -133,6 +133,13 @@ def table(scores: dict[str, dict], truth: str, count: int) -> str:
     return "\n".join(lines)
 
 
+def formula(config: Config) -> tuple[tuple[str, ...], str]:
+    """The signs before target, featured, baseline and composite, and the label, which names another formula."""
+    if config.method == "difference" and config.strength == 1:
+        return ("", "+", "−", "="), "composite"
+    return ("", "", "", "→"), f"composite\n{config.method}, strength {config.strength:g}"
+
+
 def draw(config: Config, everything: data.Originals, equation: Equation, network: Space, small: Equation) -> None:
     """The equation in pictures, target and composite side by side, and the strip of strengths.
 
@@ -143,10 +150,11 @@ def draw(config: Config, everything: data.Originals, equation: Equation, network
     reconstructions = network.decode(network.latents[[small.target, small.featured, small.baseline]])
     composite, *strip = compose(network, small, config.method, [config.strength, *STRIP])
     truth = None if equation.truth is None else data.to_float(everything.images[equation.truth])
-    titles = [everything.names[i] for i in shown]
-    path = config.plots / "composite_equation.png"
+    signs, about = formula(config)
+    titles = [*(everything.names[i] for i in shown), about]
+    reconstructions = torch.cat([reconstructions, composite[None]])
     for path in (
-        figures.equation(pictures, reconstructions, titles, composite, truth, path),
+        figures.equation(pictures, reconstructions, titles, signs, truth, config.plots / "composite_equation.png"),
         figures.strip([pictures[0], composite], ["target", "composite"], config.plots / "composite_side_by_side.png"),
         figures.strip(strip, [f"strength {strength:g}" for strength in STRIP], config.plots / "composite_strip.png"),
     ):

@@ -3,6 +3,8 @@
 import torch
 from torchvision.transforms import v2
 
+from common.threads import one_torch_thread
+
 AUGMENT = v2.Compose(
     [
         v2.RandomHorizontalFlip(),
@@ -17,10 +19,6 @@ AUGMENT = v2.Compose(
 
 def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
     """The original's augmentation, drawn anew for each of the (N, 3, H, W) uint8 images."""
-    threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
+    with torch.random.fork_rng(devices=[]), one_torch_thread():  # torchvision draws from the global generator
         torch.manual_seed(seed)
-        torch.set_num_threads(1)  # pictures this small only lose by being shared out
-        copies = torch.stack([AUGMENT(image) for image in images])
-        torch.set_num_threads(threads)
-    return copies
+        return torch.stack([AUGMENT(image) for image in images])

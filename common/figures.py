@@ -13,13 +13,16 @@ os.environ["MPLBACKEND"] = (
 import torch
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+from matplotlib.ticker import LogFormatter
 from PIL import Image
+from torch import nn
 
 from common import files
 
 DPI = 110
 TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
 CLASSES = (VAL, TRAIN)
+GUTTER = 6  # pixels around each picture of a contact sheet
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -38,13 +41,13 @@ def show(axes, picture: torch.Tensor, title: str = "") -> None:
     for spine in axes.spines.values():
         spine.set(color="#dddddd")
     if title:
-        axes.set_title(
-            "\n".join(textwrap.wrap(title, 17, max_lines=6)), fontsize=8, parse_math=False
-        )  # a name may hold a $
+        lines = "\n".join(textwrap.wrap(title, 17, max_lines=6))
+        axes.set_title(lines, fontsize=8, parse_math=False)  # a name may hold a $
 
 
 def contact_sheet(images: torch.Tensor, path: Path, columns: int = 20) -> Path:
-    """All pictures in one grid, each at half a thumbnail's size."""
+    """All pictures in one grid, each at half a thumbnail's size, with white between them."""
+    images = nn.functional.pad(images, (GUTTER,) * 4, value=255)
     missing = -len(images) % columns
     white = torch.full((missing, *images.shape[1:]), 255, dtype=images.dtype)
     grid = torch.cat([images, white]).unflatten(0, (-1, columns))  # (rows, columns, 3, H, W)
@@ -77,9 +80,10 @@ def learning_curves(history: list[dict], path: Path, baselines: dict[str, float]
     for (name, value), style in zip(baselines.items(), ("--", ":")):
         panels[0].axhline(value, color=REFERENCE, linestyle=style, linewidth=1, label=f"{name} (test)")
     panels[0].set(ylabel="MSE per image", yscale="log")
+    panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.4)))  # less than two decades: more labels
     if accuracies:
         panels[1].set(ylabel="accuracy", ylim=(0, 1.03))
-    panels[0].legend(frameon=False, fontsize=8)
+    panels[0].legend(fontsize=8, edgecolor="none", framealpha=0.9)
     return save(figure, path)
 
 
@@ -149,29 +153,28 @@ def paired_differences(differences: dict[str, tuple[Sequence[float], float, floa
 
 
 def equation(
-    pictures, reconstructions, titles: Sequence[str], composite: torch.Tensor, truth: torch.Tensor | None, path: Path
+    pictures, reconstructions, titles: Sequence[str], signs: Sequence[str], truth: torch.Tensor | None, path: Path
 ) -> Path:
-    """target + featured - baseline = composite, the three over their reconstructions, and the truth if there is one."""
-    columns = 4 if truth is None else 5
-    figure = Figure(figsize=(1.9 * columns, 4), layout="constrained")
-    axes = figure.subplots(2, columns)
-    for column, sign in enumerate(("", "+", "−")):
-        show(axes[0, column], pictures[column], titles[column])
+    """What goes into a composite and, last, the composite: three pictures over four reconstructions, and their signs.
+
+    Above the composite stands the true picture, if there is one.
+    """
+    figure = Figure(figsize=(7.6, 4), layout="constrained")
+    axes = figure.subplots(2, 4)
+    for column, sign in enumerate(signs):
         show(axes[1, column], reconstructions[column])
-        axes[0, column].text(
-            -0.14, 0.5, sign, transform=axes[0, column].transAxes, fontsize=16, ha="center", va="center"
-        )
-        axes[1, column].text(
-            -0.14, 0.5, sign, transform=axes[1, column].transAxes, fontsize=16, ha="center", va="center"
-        )
+        rows = axes[:, column] if column < len(pictures) else axes[1:, column]
+        for place in rows:
+            place.text(-0.14, 0.5, sign, transform=place.transAxes, fontsize=16, ha="center", va="center")
+    for column, picture in enumerate(pictures):
+        show(axes[0, column], picture, titles[column])
     axes[0, 0].set_ylabel("picture", fontsize=9)
     axes[1, 0].set_ylabel("reconstruction", fontsize=9)
-    show(axes[1, 3], composite, "composite")
-    axes[1, 3].text(-0.14, 0.5, "=", transform=axes[1, 3].transAxes, fontsize=16, ha="center", va="center")
-    axes[0, 3].axis("off")
-    if truth is not None:
-        show(axes[1, 4], truth, "the true picture")
-        axes[0, 4].axis("off")
+    axes[1, 3].set_xlabel(titles[3], fontsize=9)
+    if truth is None:
+        axes[0, 3].axis("off")
+    else:
+        show(axes[0, 3], truth, "the true picture")
     return save(figure, path)
 
 
@@ -181,6 +184,9 @@ def strip(pictures: Sequence[torch.Tensor], titles: Sequence[str], path: Path) -
     for axes, picture, title in zip(figure.subplots(1, len(pictures)), pictures, titles):
         show(axes, picture, title)
     return save(figure, path)
+
+
+KEY = "green: of all faces, the true cat (above the column) is nearest; red: another emoji is nearer"
 
 
 def analogy_sheet(cats: torch.Tensor, composites: torch.Tensor, pairs, right: Sequence[bool], path: Path) -> Path:
@@ -202,6 +208,7 @@ def analogy_sheet(cats: torch.Tensor, composites: torch.Tensor, pairs, right: Se
         show(axes, picture)
         for spine in axes.spines.values():
             spine.set(color="#2ca02c" if correct else "#d62728", linewidth=2)
+    figure.text(0.5, 0.085, KEY, ha="center", va="top", fontsize=8)
     grid[0, 0].text(0.5, 0.5, "from ↓\ninto →", ha="center", va="center", fontsize=7, transform=grid[0, 0].transAxes)
     return save(figure, path)
 

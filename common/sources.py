@@ -61,10 +61,11 @@ def hub_rows() -> list[Row]:
 
     file, how = hub.fetch()
     with readable(file):
-        table = parquet(file)
-        require_columns(table, file)
-        dataset = datasets.Dataset(datasets.table.InMemoryTable(table.read(["image", "text"])))
-        texts = strings(pyarrow.chunked_array(dataset.data["text"].chunks))
+        opened = parquet(file)
+        require_columns(opened, file)
+        table = opened.read(["image", "text"])
+        texts = strings(table["text"])
+        dataset = datasets.Dataset(datasets.table.InMemoryTable(table))
         dataset = dataset.cast_column("image", datasets.Image(decode=False))
     print(f"source: {hub.DATASET} at {hub.REVISION}, the report's dataset, {how}")
     read = [lambda i=i: encoded_picture(dataset[i]["image"]) for i in range(len(texts))]

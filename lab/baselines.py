@@ -6,14 +6,9 @@ import numpy as np
 import torch
 from scipy import stats
 from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits
 
+from common.threads import one_blas_thread
 from data import Part, to_float
-
-
-# A fit is many small products. Two threads of NumPy's library win little by sharing them, and beside one busy process
-# wait for each other: a PCA took 8 times, a logistic regression 100 times as long as on one thread.
-one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
 def flatten(images: torch.Tensor) -> np.ndarray:
@@ -21,7 +16,7 @@ def flatten(images: torch.Tensor) -> np.ndarray:
     return (to_float(images) if images.dtype == torch.uint8 else images).flatten(1).numpy()
 
 
-@one_thread
+@one_blas_thread
 def fit_pca(images: torch.Tensor, components: int) -> PCA:
     """PCA of training images. Fewer images than components leave as many components as images."""
     # arpack is as exact as a full decomposition, and computes only the components that are asked for

@@ -38,7 +38,7 @@ class Checkpoint:
 
     def add(self, row: dict) -> None:
         """Record and show a row."""
-        self.history.append(self.record.epoch({**self.run, **row}))
+        self.history.append(self.record.add({**self.run, **row}))
         self.show(self.history[-1])
 
     def restore(

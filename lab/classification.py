@@ -9,6 +9,7 @@ from sklearn.model_selection import StratifiedKFold
 
 import data
 from common.errors import UserError
+from common.threads import one_blas_thread
 from lab import baselines
 
 CLASSES = {  # as in the original: an emoji belongs to the class of which its description contains a phrase
@@ -80,7 +81,7 @@ def per_emoji(probability: torch.Tensor, part: data.Part, count: int) -> torch.T
     return sums / part.emoji.bincount(minlength=count).clamp(min=1)
 
 
-@baselines.one_thread
+@one_blas_thread
 def regression_probability(splits: data.Splits, labels: torch.Tensor) -> torch.Tensor:
     """(N,) probabilities of sad for the test images, by a logistic regression on the pixels of the training images."""
     regression = LogisticRegression(max_iter=1000)

@@ -1,10 +1,10 @@
 """Muon, and how a learning rate goes up and down over a training."""
 
-import contextlib
 import math
-from typing import Iterator
 
 import torch
+
+from common.threads import one_torch_thread
 
 
 def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
@@ -25,17 +25,6 @@ def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
     return wide.T if tall else wide
 
 
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Small products lose by being shared out: beside other processes one thread waits for the other all the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 class Muon(torch.optim.Optimizer):
     """Momentum, orthogonalized, for the weights of convolutions and linear layers. Jordan et al. 2024.
 
@@ -46,7 +35,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    @one_thread()
+    @one_torch_thread()
     def step(self) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -7,18 +7,19 @@ from typing import Literal, get_args
 
 import torch
 
+from common.threads import one_torch_thread
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @lru_cache(maxsize=1)
+@one_torch_thread()
 def native_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 faster than float32: measured, in a few hundredths of a second.
 
     One that lacks it needs a hundred times as long, so the seconds of one thread decide, however busy the machine is.
     What the processor says of itself would not do: `ONEDNN_MAX_CPU_ISA=AVX2` makes a new one behave like an old one.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     seconds = {}
     for kind in (torch.float32, torch.bfloat16):
         matrix = torch.ones(192, 192, dtype=kind)
@@ -28,7 +29,6 @@ def native_bfloat16() -> bool:
             matrix @ matrix
             laps.append(time.thread_time() - started)
         seconds[kind] = min(laps[1:])
-    torch.set_num_threads(threads)
     return seconds[torch.bfloat16] < 0.8 * seconds[torch.float32]
 
 

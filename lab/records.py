@@ -14,8 +14,7 @@ from typing import Iterator, Literal
 
 import torch
 
-from common import files
-from common import hub
+from common import files, hub
 from common.errors import UserError
 from data import Originals
 
@@ -47,11 +46,8 @@ def earlier(folder: Path) -> dict | None:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return (
-        run
-        if isinstance(run, dict) and isinstance(run.get("config"), dict) and isinstance(run.get("source"), str)
-        else None
-    )
+    ours = isinstance(run, dict) and isinstance(run.get("config"), dict) and isinstance(run.get("source"), str)
+    return run if ours else None
 
 
 def differences(folder: Path, run: dict) -> str:
@@ -69,7 +65,7 @@ def differences(folder: Path, run: dict) -> str:
 
 def unfinished(folder: Path) -> bool:
     """Whether a run in `folder` was started, and stopped before its end."""
-    return (folder / "run.json").exists() and not (folder / "metrics.json").exists()
+    return state(folder) in ("started", "stopped")
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -238,7 +234,7 @@ class Record:
         """Let the lines so far, and those that follow, be metrics.jsonl."""
         self.lines = self.lines.replace(self.folder / "metrics.jsonl")
 
-    def epoch(self, row: dict) -> dict:
+    def add(self, row: dict) -> dict:
         """Append a line, with the seconds since the start, to metrics.jsonl, and return it."""
         row = {**row, "seconds": round(self.seconds(), 2)}
         self.append([row])

@@ -72,11 +72,6 @@ def train_and_save(
 # ---------------------------------------------------------------- opening one
 
 
-def available(folder: Path) -> bool:
-    """Whether `folder` is there and no run in it stopped before its end."""
-    return folder.exists() and records.state(folder) not in ("started", "stopped")
-
-
 def network(config: Run) -> tuple[Autoencoder, data.DataConfig]:
     """The network in `config.out` and what it was trained on. If it is not there, it is trained as `config` says.
 
@@ -84,7 +79,7 @@ def network(config: Run) -> tuple[Autoencoder, data.DataConfig]:
     another source, for a folder that does not say on which, and as `networks.load`.
     """
     folder = config.out
-    if not available(folder):
+    if not folder.exists() or records.unfinished(folder):
         print(f"no trained network in {folder}: training Part 1 first, which takes a minute or two")
         device = training.choose_device(config.device)
         config = replace(config, resume=folder.exists())

@@ -23,7 +23,7 @@ def training(tmp_path):
     taken = []
     record = SimpleNamespace(
         checkpoint_path=lambda run: tmp_path / "checkpoint.safetensors", about=lambda run: "about", seconds=lambda: 1.0,
-        epoch=lambda row: row, restored=lambda history, seconds: taken.append(history),
+        add=lambda row: row, restored=lambda history, seconds: taken.append(history),
     )  # fmt: skip
 
     def build():

@@ -152,6 +152,13 @@ def test_part_2s_latent_beside_a_pca_of_what_it_was_trained_on(config, tmp_path)
     assert "crying face" in seen and "smiling cat face with open mouth" not in seen and len(seen) < 50
 
 
+@pytest.mark.parametrize("options, said", [({"strength": 3.0}, "strength 3"), ({"method": "mean"}, "mean")])
+def test_only_the_originals_formula_is_shown_as_a_sum(options, said):
+    assert composite.formula(composite.Config()) == (("", "+", "−", "="), "composite")
+    signs, label = composite.formula(composite.Config(**options))
+    assert not {"+", "−", "="} & set(signs) and said in label
+
+
 OWN = """
 import torch
 from lab.contract import Autoencoder

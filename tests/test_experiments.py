@@ -234,6 +234,16 @@ def test_pairing_sees_through_the_spread_of_the_seeds():
     assert judge(hypothesis, values)["verdict"] == "supported"
 
 
+def test_verdicts_are_on_intervals_corrected_for_five_folds():
+    hypothesis = Hypothesis("2e", "it helps", (Comparison("mse", "with", "lower", "without"),))
+    values = {"with": {"mse": [-0.7, -0.1, -0.5, -0.2, -0.3]}, "without": {"mse": [0.0] * 5}}
+    judged = judge(hypothesis, values)["comparisons"][0]
+    assert np.ptp(judged["interval"]) == pytest.approx(
+        1.5 * np.ptp(judged["plain_interval"])
+    )  # 5 x (1/5 + 1/4) = 1.5^2
+    assert (judged["plain_verdict"], judged["verdict"]) == ("supported", "undecided")
+
+
 @pytest.mark.parametrize(
     "error, accuracy, outcome",
     [

@@ -1,7 +1,10 @@
 """What the best preset is fed: fresh faces, other pictures, and never what it is tested on."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import autoencoder
 import data
@@ -42,6 +45,32 @@ def test_the_guard_fails_loudly(unseen, mirrored):
         mixture.refuse_leaks(["grinning tram", leaked], torch.cat([white, white]), unseen)
     with pytest.raises(LeakError, match="another name"):
         mixture.refuse_leaks(["another name"], picture.flip(3) if mirrored else picture, unseen)
+
+
+def test_the_guard_looks_at_what_is_fed(unseen):
+    """A split that was made wrongly comes to nothing, instead of to a training."""
+    wrong = replace(unseen, train=data.Part(*unseen.test[:3]))
+    options = dict(source="twemoji", split="emoji", train_on="faces", other_pictures=0.0, shift=0.0, mixing=0.0)
+    with pytest.raises(LeakError):
+        mixture.mixture(wrong, autoencoder.BestConfig(**options), CPU)
+
+
+@pytest.mark.parametrize("kind, last", [(autoencoder.Config, 1.0), (autoencoder.BestConfig, 0.03)])
+def test_the_best_presets_rates_come_down_and_the_reports_stay(kind, last):
+    """The last step's learning rate as a part of the highest, of every optimizer."""
+    images, rates = torch.zeros(8, 3, 64, 64, dtype=torch.uint8), {}
+    images[::2] = 255
+    part, order = data.Part(images, torch.arange(8)), data.generator("order", 0)
+    given = presets.Material(presets.endless(data.batches(part, 4)), baselines.fit_pca(images, 1), Budget(20), order)
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.setdefault(type(optimizer), []).append(optimizer.param_groups[0]["lr"])
+    )
+    try:
+        presets.fit_network(kind(latent=1, precision="float32"), given, CPU, reconstruction_loss)
+    finally:
+        hook.remove()
+    for used in rates.values():
+        assert len(used) == 20 and used[-1] <= last * max(used) and used[-1] >= (last == 1.0) * max(used)
 
 
 def test_a_batch_has_its_part_of_other_pictures_and_says_whose_the_faces_are():

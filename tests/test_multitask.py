@@ -10,7 +10,7 @@ import torch
 import data
 import multiTaskModel as part2
 from common.errors import UserError
-from lab import classification, networks, training
+from lab import baselines, classification, networks, training
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder, MultiTaskLoss
 
@@ -147,6 +147,20 @@ def test_main_on_unseen_emoji(tmp_path):
     assert metrics["balanced_accuracy"] == pytest.approx(np.mean(metrics["balanced_accuracy_per_fold_seed"]))
 
 
+def test_every_emoji_is_judged_by_its_own_test_images(tmp_path, monkeypatch, faces_of_a_class):
+    """A network that is always right, by looking the picture up, is right of every emoji."""
+    originals, labels = faces_of_a_class
+    known = {image.numpy().tobytes(): float(label) for image, label in zip(originals.images, labels)}
+
+    def looked_up(model, images, device):
+        return torch.tensor([known[image.numpy().tobytes()] for image in images])
+
+    monkeypatch.setattr(part2, "sad_probability", looked_up)
+    exact = TINY | {"copies": "none"}
+    metrics = part2.main(part2.Config(**exact, split="emoji", out=tmp_path, plots=tmp_path))
+    assert metrics["balanced_accuracy"] == 1.0 and metrics["mistaken"] == []
+
+
 @pytest.mark.parametrize("split", ["report", "emoji"])
 def test_main_with_the_best_preset(tmp_path, split):
     tiny = dict(source="twemoji", copies=1, latent=4, batch_size=16, pca_images=64, train_on="faces")
@@ -156,6 +170,10 @@ def test_main_with_the_best_preset(tmp_path, split):
     assert {"step", "train_mse", "train_cross_entropy", "train_accuracy"} <= set(rows[0])
     assert ("fold" in rows[0]) == (split == "emoji") and ("val_mse" in rows[0]) == (split == "report")
     assert (tmp_path / "multitask_best_curves.png").exists() == (split == "report")
+    if split == "report":  # PCA of the same training images, not of the start's
+        splits = data.split(classification.classify(data.load_originals("twemoji"))[0], part2.Config(**TINY))
+        errors = baselines.errors(baselines.fit_pca(splits.train.images, 4), splits.test)
+        assert metrics["pca_mse"] == pytest.approx(errors["pca_mse"])
 
 
 def test_main_compares_on_the_same_images(tmp_path):
@@ -166,6 +184,8 @@ def test_main_compares_on_the_same_images(tmp_path):
             values["test_mse_with"] - values["test_mse_without"], abs=1e-9
         )
         assert len(values["differences"]) == 2 and all(values["differences"])
+        corrected, plain = (np.ptp(values[name]) for name in ("difference_interval", "difference_plain_interval"))
+        assert corrected == pytest.approx(plain * ((1 / 2 + 1 / 3) / (1 / 2)) ** 0.5)  # of 60/20/20, two seeds
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     first = [row["train_mse"] for row in rows if (row["split"], row["seed"]) == ("report", 0)]
     assert first[0] == pytest.approx(first[1], rel=0.2)  # same weights, same batches

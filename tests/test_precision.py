@@ -2,15 +2,18 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 
 import pytest
 import torch
+from conftest import ROOT
 
 import autoencoder
-from conftest import ROOT
-from lab import precision, presets
+import data
+from lab import baselines, precision, presets
+from lab.training import Budget
 
 CPU = torch.device("cpu")
 OLD = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # a new processor behaves like an old one
@@ -91,6 +94,26 @@ def test_what_was_left_open_is_decided_before_it_is_recorded(processor):
     assert decided(seconds=5.0) == {**seen, "steps": None}
 
 
+@pytest.mark.portable
+@pytest.mark.parametrize("precision_", ["float32", "bfloat16"])
+@pytest.mark.parametrize("kind", [autoencoder.Config, autoencoder.BestConfig])
+def test_layers_compute_in_what_is_recorded_and_are_evaluated_in_float32(kind, precision_):
+    computed, generator = set(), data.generator("images", 0)
+    images = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8, generator=generator)
+
+    def loss_function(model, batch, emoji):
+        reconstructions = model(batch)
+        computed.add((model.training, reconstructions.dtype))
+        return {"loss": (reconstructions.float() - batch).square().mean()}
+
+    part = data.Part(images, torch.arange(6))
+    batches = presets.endless(data.batches(part, 3))
+    given = presets.Material(batches, baselines.fit_pca(images, 2), Budget(steps=1), generator)
+    presets.fit_network(kind(latent=2, precision=precision_), given, CPU, loss_function, val=part)
+    assert computed == {(True, getattr(torch, precision_)), (False, torch.float32)}
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the variables are of x86 processors")
 def test_a_processor_without_bfloat16_never_computes_in_it(tmp_path):
     """The real detection, in a process that has only the instructions of an old processor."""
     code = """

@@ -276,7 +276,7 @@ def test_composites_never_take_a_half_trained_network(tmp_path, interrupt):
     assert not go_on(autoencoder, replace(ONE, out=folder, plots=tmp_path, overwrite=True))
     assert (folder / "model.safetensors").exists()  # of seed 1, beside the run.json of seed 0
     interrupt(float("inf"))
-    assert not trained.available(folder)
+    assert records.unfinished(folder)
     trained.network(replace(run, overwrite=False))
     autoencoder.main(replace(ONE, out=whole, plots=tmp_path))
     assert left_by(folder) == left_by(whole)

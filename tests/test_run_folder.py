@@ -189,7 +189,7 @@ def test_removed_folders_are_one_line(config, record):
             config, data.Originals("made", NAMES, torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), torch.device("cpu")
         ) as run:
             shutil.rmtree(config.out)
-            run.epoch({"epoch": 1})
+            run.add({"epoch": 1})
     shutil.rmtree(config.plots)
     with pytest.raises(UserError, match="plots was removed during the run"):
         with files.written_whole(config.plots / "figure.png") as path:

@@ -1,5 +1,6 @@
 """Odd surroundings of a process: closed or narrow streams, and variables of the environment that are nonsense."""
 
+import ast
 import os
 import subprocess
 import sys
@@ -29,6 +30,26 @@ def main(config):
 
 command_line.run(main, Config)
 """
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("*.py")), ids=lambda script: script.stem)
+def test_scripts_set_how_threads_wait_before_torch_reads_it(script):
+    """By importing a package of ours, which does, before any that brings threads."""
+    nodes = (node for node in ast.parse(script.read_text(encoding="utf-8")).body)
+    imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+    roots = [
+        (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).split(".")[0] for node in imports
+    ]
+    ours = next(place for place, root in enumerate(roots) if root in ("common", "data", "lab", "studies"))
+    assert not {"torch", "torchvision", "numpy", "scipy", "sklearn"} & set(roots[:ours])
+
+
+def test_how_threads_wait_is_left_to_the_user_who_says_it():
+    code = "import os, common; print(os.environ['GOMP_SPINCOUNT'])"
+    for given, used in (({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7")):
+        environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"} | given
+        command = [sys.executable, "-c", code]
+        assert subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True).stdout.strip() == used
 
 
 def shell(folder, line: str, **variables: str) -> subprocess.CompletedProcess:
