@@ -1,19 +1,20 @@
 """The experiments that the original recommends but does not do, each with a verdict on its hypotheses.
 
-    python experiments.py latent                        # 2f.2: 16 to 512 numbers
-    python experiments.py weight                        # 2e: lambda from 0 to 5
-    python experiments.py emotions                      # 2f.1: seven classes instead of two
-    python experiments.py augmentation                  # 2f.3, 1h and 1a: none, the original's, stronger, adversarial
-    python experiments.py data                          # 3c.2 and 2f.3: faces only or all pictures
     python experiments.py dropout                       # 1c: 0, 0.2, 0.5
+    python experiments.py augmentation                  # 1h, 2f.3 and 1a: none, the original's, adversarial
+    python experiments.py data                          # 3c.2 and 2f.3: faces only or all pictures
+    python experiments.py weight                        # 2e: lambda from 0 to 5
+    python experiments.py copies                        # 2e and 2f.3: 0, 4 or 50 copies beside a classifier
+    python experiments.py emotions                      # 2f.1: seven classes instead of two
+    python experiments.py latent                        # 2f.2: 64 to 512 numbers
     python experiments.py data --preset best --out runs/experiments-best --plots plots/best  # the other network
     RAY_ADDRESS=... python experiments.py latent --ray  # on a cluster; needs requirements-ray.txt
 
 A network and its training, tested on emoji it has never seen, beside a PCA of the same training images with as many
 components. Every setting meets the same seeds; a seed is one of five folds and the weights, so verdicts are on paired
-differences. Writes runs/experiments/NAME.json and plots/experiment_NAME.png; finished trials are kept in
-runs/experiments/trials/ and not computed again, whatever stopped the run. Settings and hypotheses are in
-studies/hypotheses.py. Expect 4 to 7 minutes each on 2 cores.
+differences. They are given after 300, 1,000 and 3,000 steps, and the last counts. Writes runs/experiments/NAME.json and
+plots/experiment_NAME.png; finished trials are kept in runs/experiments/trials/ and not computed again, whatever stopped
+the run. Settings and hypotheses are in studies/hypotheses.py. Expect 12 to 25 minutes each on 2 cores.
 """
 
 import json
@@ -29,9 +30,10 @@ import common  # first: it sets the environment that torch reads
 import torch
 import tyro
 
-from common import command_line, figures, files
+from common import command_line, files
 from common.errors import UserError, at_least
-from studies import trial
+from lab import records, training
+from studies import charts, trial
 from studies.findings import finding, table
 from studies.hypotheses import EXPERIMENTS, Trial, of_preset
 from studies.sweep import Runner, in_processes, on_ray, sweep
@@ -50,6 +52,7 @@ class Config:
     seeds: int = 5  # folds and weights, from seed 0 upwards
     quick: bool = False  # two seeds, three steps of training, everything in runs/: to see that it works
     workers: int | None = None  # processes, each of one thread and about 1 GB; default: one per core
+    device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
     ray: bool = False  # run the trials on the Ray cluster that RAY_ADDRESS names instead
     out: Path = Path("runs/experiments")  # folder of the records and the finished trials
     plots: Path = Path("plots")  # folder of the figure
@@ -74,7 +77,8 @@ def refuse_foreign(path: Path, config: Config) -> None:
 
 def settings_of(config: Config) -> dict[str, Trial]:
     """The experiment's settings as trials of seed 0. Raises UserError, before any training, for what has none."""
-    changes = {"source": trial.pictures(config.source, "face").source}
+    device = str(training.choose_device(config.device))
+    changes = {"source": trial.pictures(config.source, "face").source, "device": device}
     changes |= {"steps": QUICK["steps"]} if config.quick else {}
     original = EXPERIMENTS[config.name].settings
     settings = {name: replace(of_preset(setting, config.preset), **changes) for name, setting in original.items()}
@@ -110,27 +114,27 @@ def carry_out(config: Config, folder: Path, run: Runner | None) -> dict:
     workers = min(config.workers or os.cpu_count() or 1, len(wanted))
     ours = partial(on_ray, trial.measure) if config.ray else partial(in_processes, trial.measure, workers)
     results = sweep(wanted, config.out / "trials", run or ours)
-    values = {
-        name: {metric: [results[name, seed][metric] for seed in seeds] for metric in results[name, 0]}
-        for name in settings
-    }
+    values = {name: [results[name, seed] for seed in seeds] for name in settings}
+    rows = [row(name, settings[name], values[name]) for name in settings]
     judged = [judge(hypothesis, values) for hypothesis in experiment.hypotheses]
 
-    print(table(experiment.varied, values))
+    print(table(experiment.varied, {row["setting"]: row["values"] for row in rows}))
     for outcome in judged:
         print(f"{outcome['letter']}, {outcome['text']}: {finding(outcome)}")
     figure = config.plots / f"experiment_{config.name}.png"
-    print("figure", figures.experiment(values, experiment.varied, figure))
+    print("figure", charts.experiment(rows, judged, experiment.varied, figure))
     metrics = {
         "command": " ".join(["python", *sys.argv]),
         "experiment": config.name,
         "preset": config.preset,
         "varied": experiment.varied,
         "torch": torch.__version__,
-        "source": settings[next(iter(settings))].source,
+        "processor": records.processor(),
+        "device": rows[0]["trial"]["device"],
+        "source": rows[0]["trial"]["source"],
         "quick": config.quick,
         "seeds": config.seeds,
-        "rows": [row(name, settings[name], values[name]) for name in settings],
+        "rows": rows,
         "hypotheses": judged,
     }
     files.write_json(folder / f"{config.name}.json", metrics)

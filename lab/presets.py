@@ -4,7 +4,7 @@ A preset is a dataclass whose fields are options of the command line and fields 
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Iterator, Literal
+from typing import Callable, Iterator, Literal
 
 import torch
 from sklearn.decomposition import PCA
@@ -155,11 +155,11 @@ def material(config: Preset, splits: data.Splits, device: torch.device) -> Mater
 
 def fit_network(
     config: Preset, given: Material, device: torch.device, loss_function: LossFunction, classes: int = 0,
-    checkpoint: Checkpoint | None = None, val: data.Part | None = None,
+    checkpoint: Checkpoint | None = None, validate: Callable[[Autoencoder], dict] | None = None,
 ) -> Trained:  # fmt: skip
     """Train the preset's network, with a classifier if there are `classes`, on any material, or go on with it.
 
-    `val` are validation images, which may be none.
+    `validate` gives what is recorded of the network on the way.
     """
     torch.manual_seed(data.seed_for("weights", config.seed))
     model = config.build()
@@ -171,7 +171,7 @@ def fit_network(
         model, given.batches, loss_function, optimizers(config, model, device), given.budget, device,
         precision=config.precision, schedule=one_cycle if isinstance(config, BestPreset) else constant,
         generators=[given.order], checkpoint=checkpoint,
-        validate=(lambda: evaluate(model, val, loss_function, device)) if val else None,
+        validate=(lambda: validate(model)) if validate else None,
     )  # fmt: skip
     return Trained(model, history, given.pca)
 
@@ -186,7 +186,8 @@ def fit(
     """
     given = material(config, splits, device)
     checkpoint = Checkpoint(record, run, lambda row: tqdm.write(shown(row, given.budget)))
-    return fit_network(config, given, device, loss_function, classes, checkpoint, splits.val)
+    val = (lambda model: evaluate(model, splits.val, loss_function, device)) if splits.val else None
+    return fit_network(config, given, device, loss_function, classes, checkpoint, val)
 
 
 def endless(loader) -> Iterator:

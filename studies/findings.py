@@ -1,39 +1,58 @@
 """How an experiment's record is shown: a sentence per verdict, a table of the settings. Needs no torch."""
 
+from typing import Sequence
+
 import numpy as np
 
 COLUMNS = {
-    "mse": "test MSE",
+    "mse": "unseen emoji: MSE",
     "pca_mse": "PCA",
     "mean_image_mse": "mean image",
-    "copies_mse": "MSE, augmented copies",
-    "train_mse": "training MSE",
+    "copies_mse": "augmented copies of them",
+    "train_mse": "training emoji",
+    "gap": "unseen minus training",
     "balanced_accuracy": "balanced accuracy",
     "majority_balanced_accuracy": "majority class",
 }
+METRICS = {
+    "mse": "MSE",
+    "copies_mse": "MSE on augmented copies",
+    "train_mse": "training MSE",
+    "gap": "gap",
+    "balanced_accuracy": "balanced accuracy",
+}
 
 
-def interval(bounds: list[float]) -> str:
-    return f"{bounds[0]:+.4f} to {bounds[1]:+.4f}"
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for how many are asked. Holm 1979, "A simple sequentially rejective multiple test procedure"."""
+    count, adjusted, highest = len(p_values), [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(sorted(range(count), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (count - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def comparison(judged: dict) -> str:
+    """What was compared and what it gave: the difference and its corrected interval."""
+    digits = 3 if "accuracy" in judged["metric"] else 4
+    low, high = (f"{bound:+.{digits}f}" for bound in judged["interval"])
+    metric, setting, reference = METRICS[judged["metric"]], judged["setting"], judged["reference"]
+    return f"{metric}({setting}) - {metric}({reference}) = {judged['mean']:+.{digits}f}, 95% CI [{low}, {high}]"
 
 
 def finding(judged: dict) -> str:
-    """The verdict on a hypothesis and the numbers behind it."""
-    parts = [
-        f"{c['metric'].replace('_', ' ').replace('mse', 'MSE')} with {c['setting']} minus {c['reference']}"
-        f" {c['mean']:+.4f} (95% interval {interval(c['interval'])}; expected {c['expected']}: {c['verdict']};"
-        f" uncorrected {interval(c['plain_interval'])}: {c['plain_verdict']})"
-        for c in judged["comparisons"]
-    ]
-    return f"{judged['verdict']}. " + "; ".join(parts)
+    """The verdict on a hypothesis after the most steps, the numbers behind it, and the verdicts on the way."""
+    *earlier, _ = judged["by_steps"].items()
+    before = "".join(f"; after {int(steps):,} steps {one['verdict']}" for steps, one in earlier)
+    return f"{comparison(judged)}: {judged['verdict']} (without the correction {judged['plain_verdict']}{before})"
 
 
 def cell(name: str, values: list) -> str:
-    """Mean and spread over the seeds; empty for what was not taught."""
+    """Mean and standard deviation over the seeds, which constants have not; empty for what was not taught."""
     if None in values:
         return ""
     digits = 1 if name == "seconds" else 3 if "accuracy" in name else 4
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(set(values)) > 1 else ""
     return f"{np.mean(values):.{digits}f}{spread}"
 
 

@@ -16,14 +16,16 @@ from typing import Callable, Iterator
 
 from common import files
 from common.errors import UserError
-from studies.findings import COLUMNS, cell
+from studies.findings import cell
 from studies.hypotheses import Trial
+from studies.verdicts import CURVES, at
 
 Key = tuple[str, int]  # a setting and a seed
 Measure = Callable[[Trial], dict]  # a function that processes can be sent by its name
 Runner = Callable[[dict[Key, Trial]], Iterator[tuple[Key, dict]]]  # yields each trial's metrics as they come
 
-METRICS = (*COLUMNS, "seconds")  # of a trial; accuracies only where there are classes
+LISTS = {"steps": tuple[int, ...], **dict.fromkeys(CURVES, tuple[float, ...])}  # of a trial, over its steps
+NUMBERS = dict.fromkeys(("pca_mse", "mean_image_mse", "majority_balanced_accuracy", "seconds"), float)
 PROJECT = Path(__file__).parent.parent
 
 
@@ -99,12 +101,18 @@ def stored(path: Path, trial: Trial) -> dict | None:
         return None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder where a file belongs; move it away") from None
-    kinds = {name: float for name in METRICS if trial.classes != "none" or "accuracy" not in name}
+    kinds = {
+        name: kind for name, kind in (LISTS | NUMBERS).items() if trial.classes != "none" or "accuracy" not in name
+    }
     if "balanced_accuracy" in kinds and not trial.weight:
         kinds["balanced_accuracy"] = type(None)  # nothing was taught
     if not files.fits(content, {"trial": dict, "metrics": kinds}) or content["trial"] != asdict(trial):
         return None
-    return content["metrics"] if all(math.isfinite(value or 0) for value in content["metrics"].values()) else None
+    metrics = content["metrics"]
+    curves = [metrics[name] for name, kind in kinds.items() if kind == LISTS.get(name)]
+    whole = metrics["steps"][-1:] == [trial.steps] and len({len(curve) for curve in curves}) == 1
+    numbers = [*(metrics[name] for name in kinds if name in NUMBERS), *(number for curve in curves for number in curve)]
+    return metrics if whole and all(math.isfinite(number) for number in numbers) else None
 
 
 def sweep(wanted: dict[Key, Trial], folder: Path, run: Runner) -> dict[Key, dict]:
@@ -117,7 +125,7 @@ def sweep(wanted: dict[Key, Trial], folder: Path, run: Runner) -> dict[Key, dict
         for key, metrics in computed:
             files.write_json(places[key], {"trial": asdict(wanted[key]), "metrics": metrics})
             results[key] = metrics
-            known = {name: value for name, value in metrics.items() if value is not None}
+            known = {name: value for name, value in at(metrics, wanted[key].steps).items() if value is not None}
             numbers = ", ".join(f"{name.replace('_', ' ')} {cell(name, [value])}" for name, value in known.items())
             print(f"{key[0]}, seed {key[1]}: {numbers}", flush=True)
     return results

@@ -15,13 +15,14 @@ from torch import nn
 
 import data
 from common.errors import UserError
-from lab import augmentation, baselines, classification, presets, training
+from lab import baselines, classification, presets, training
 from lab.mixture import mixture
 from lab.multitask import UNLABELLED, MultiTaskLoss, class_probabilities
 from lab.presets import BestPreset, Material, Preset, ReportPreset
 from studies.hypotheses import Trial
 
 CPU = torch.device("cpu")
+LINE = 100  # steps between two tests
 EPSILON = 8 / 255  # of the adversarial examples: how far a pixel is moved
 PCA_IMAGES = 2048  # PCA is fitted on at most so many training images; more take a minute and gigabytes
 
@@ -124,15 +125,9 @@ def divide(trial: Trial) -> tuple[data.Originals, data.Originals]:
 
 def copied(trial: Trial, originals: data.Originals) -> data.Part:
     """The originals with their copies, augmented as the trial says."""
-    augment = "report" if trial.augmentation == "report" else "none"
+    augment = "report" if trial.augmentation == "original" else "none"
     config = data.DataConfig(augment=augment, copies=trial.copies, seed=trial.seed)
-    part = data.expand(originals, torch.arange(len(originals.names)), config, "train")
-    if trial.augmentation == "strong":  # twice the original's angles and jitter, and shifts and scales
-        generator = data.generator("strong augmentation", trial.seed)
-        for batch in part.images[len(originals.names) :].split(256):  # views: written in place
-            strong = augmentation.augment(data.to_float(batch), generator, move=0.05, strength=2)
-            batch.copy_((strong * 255).round())
-    return part
+    return data.expand(originals, torch.arange(len(originals.names)), config, "train")
 
 
 def stream(part: data.Part, batch_size: int, order: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -147,39 +142,37 @@ def stream(part: data.Part, batch_size: int, order: torch.Generator) -> Iterator
 
 def preset_of(trial: Trial) -> Preset:
     """The preset's options: its own, but for those that the trial has."""
-    shared = {"source": trial.source, "latent": trial.latent, "seed": trial.seed, "precision": "float32"}
+    shared = {name: getattr(trial, name) for name in ("source", "latent", "seed", "batch_size")}
+    shared["precision"] = "float32"
     if trial.preset == "best":
         return BestPreset(**shared, steps=trial.steps)
     return ReportPreset(**shared, dropout=trial.dropout)
 
 
 def fresh_mixture(trial: Trial, fold: data.Splits):
-    """The best preset's training images: new copies at every step, and harder ones where augmentation is strong."""
-    harder = {} if trial.augmentation == "strong" else {"shift": 0.0, "mixing": 0.0}
+    """The best preset's training images, but for moving and mixing: new copies at every step."""
     others = "all" if trial.images == "all" else "faces"
-    recipe = BestPreset(source=trial.source, split="emoji", precision="float32", train_on=others, **harder)
+    alike = {"split": "emoji", "precision": "float32", "shift": 0.0, "mixing": 0.0}
+    recipe = BestPreset(source=trial.source, train_on=others, **alike)
     return mixture(fold, presets.settled(recipe, CPU), CPU)
 
 
-def material(trial: Trial, config: Preset) -> tuple[Material, list[str], data.Part]:
-    """What the trial trains on, the names of the emoji in it, and up to 256 of its images."""
-    budget, order = training.Budget(trial.steps), data.generator("order", trial.seed)
-    sampled = data.generator("sample", trial.seed)
+def material(trial: Trial, config: Preset) -> tuple[Material, list[str]]:
+    """What the trial trains on, and the names of the emoji in it."""
+    budget = training.Budget(trial.steps, lines=max(1, trial.steps // LINE))
+    order, sampled = data.generator("order", trial.seed), data.generator("sample", trial.seed)
     if trial.copies == "fresh":
         fold = fold_of(trial)
         mixed = fresh_mixture(trial, fold)
         pca = baselines.fit_pca(mixed.sample(PCA_IMAGES, sampled), trial.latent)
-        few = torch.randperm(len(fold.train), generator=sampled)[:256]
-        batches = mixed.batches(config.batch_size, order)
-        return Material(batches, pca, budget, order), fold.originals.names, data.Part(*fold.train[few])
+        return Material(mixed.batches(config.batch_size, order), pca, budget, order), fold.originals.names
     emoji, _ = divide(trial)
     images = copied(trial, emoji)
     sample = torch.randperm(len(images), generator=sampled)[:PCA_IMAGES]
     if trial.preset == "best" and len(sample) <= trial.latent:
         raise UserError(f"{len(sample)} training images are too few for a start at PCA with {trial.latent} components")
     pca = baselines.fit_pca(images.images[sample], trial.latent)
-    given = Material(stream(images, config.batch_size, order), pca, budget, order)
-    return given, emoji.names, data.Part(*images[sample[:256]])
+    return Material(stream(images, config.batch_size, order), pca, budget, order), emoji.names
 
 
 # ---------------------------------------------------------------- losses
@@ -217,35 +210,40 @@ def loss_of(trial: Trial, names: list[str]) -> training.LossFunction:
 # ---------------------------------------------------------------- the trial
 
 
-def accuracies(trial: Trial, model: nn.Module, tested: data.Originals) -> dict[str, float | None]:
-    """Mean recall over the classes that occur, of the pictures that have one; None where nothing was taught."""
+def balanced_accuracy(trial: Trial, model: nn.Module, tested: data.Originals, device: torch.device) -> float:
+    """Mean recall over the classes that occur, of the pictures that have one."""
     truth = labels(tested.names, trial.classes)
-    occurring, known = truth[truth >= 0].unique(), truth >= 0
-    metrics = {"balanced_accuracy": None, "majority_balanced_accuracy": 1 / len(occurring)}  # one is always right
-    if trial.weight:
-        predicted = class_probabilities(model, tested.images[known], CPU).argmax(1)
-        metrics["balanced_accuracy"] = float(recall_score(truth[known], predicted, labels=occurring, average="macro"))
-    return metrics
+    known = truth >= 0
+    predicted = class_probabilities(model, tested.images[known], device).argmax(1)
+    return float(recall_score(truth[known], predicted, labels=truth[known].unique(), average="macro"))
 
 
 @threadpool_limits.wrap(limits=1)
-def measure(trial: Trial) -> dict[str, float | None]:
+def measure(trial: Trial) -> dict[str, float | list | None]:
     """Train and test. A pure function of the trial: in one thread, since other cores have other trials.
 
-    Errors are MSEs: of the tested pictures as they are (`mse`) and with four augmented copies each (`copies_mse`), and
-    of up to 256 training images; accuracies are None where nothing was taught.
+    `mse` is of the tested pictures, `copies_mse` of their augmented copies, and `train_mse` of the faces trained on, all
+    but the copies upright. They are lists over `steps`; accuracies are None where nothing was taught.
     """
-    started, config = time.monotonic(), preset_of(trial)
-    given, names, seen = material(trial, config)
+    started, config, device = time.monotonic(), preset_of(trial), training.choose_device(trial.device)
+    given, names = material(trial, config)
+    fold, (_, tested) = fold_of(trial), divide(trial)
     classes = 0 if trial.classes == "none" else len(CLASSES[trial.classes][0])
-    model = presets.fit_network(config, given, CPU, loss_of(trial, names), classes).model
-
-    _, tested = divide(trial)
     test = data.Part(tested.images, torch.arange(len(tested.names)))
-    copies = data.expand(tested, test.emoji, data.DataConfig(seed=trial.seed), "test")
-    parts = {"mse": test, "copies_mse": copies, "train_mse": seen}
-    loss = training.reconstruction_loss
-    metrics = {name: training.evaluate(model, part, loss, CPU)["loss"] for name, part in parts.items()}
-    metrics |= baselines.errors(given.pca, test)
-    metrics |= accuracies(trial, model, tested) if classes else {}
+    copies = data.expand(tested, test.emoji, data.DataConfig(copies=2, seed=trial.seed), "test")
+    parts = {"mse": test, "copies_mse": copies, "train_mse": fold.train}
+
+    def tests(model: nn.Module) -> dict[str, float | None]:
+        loss = training.reconstruction_loss
+        errors = {name: training.evaluate(model, part, loss, device)["loss"] for name, part in parts.items()}
+        taught = classes and trial.weight
+        return errors | ({"balanced_accuracy": balanced_accuracy(trial, model, tested, device)} if taught else {})
+
+    rows = presets.fit_network(config, given, device, loss_of(trial, names), classes, validate=tests).history
+    metrics = {name.removeprefix("val_"): [row[name] for row in rows] for name in rows[0] if name.startswith("val_")}
+    if classes:
+        occurring = labels(tested.names, trial.classes)
+        metrics.setdefault("balanced_accuracy", None)
+        metrics["majority_balanced_accuracy"] = 1 / len(occurring[occurring >= 0].unique())  # one is always right
+    metrics |= {"steps": [row["step"] for row in rows], **baselines.errors(given.pca, test)}
     return {**metrics, "seconds": round(time.monotonic() - started, 1)}

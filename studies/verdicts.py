@@ -2,13 +2,15 @@
 
 from dataclasses import asdict
 
-import numpy as np
+from scipy import stats
 
 from lab import baselines
-from studies.hypotheses import Hypothesis, Trial
-
+from studies.hypotheses import BUDGETS, Hypothesis, Trial
 
 TEST_TO_TRAIN = 1 / 4  # of five folds
+
+# A trial's metrics: numbers, and lists over the steps at which it was tested.
+CURVES = ("mse", "copies_mse", "train_mse", "balanced_accuracy")
 
 
 def verdict(low: float, high: float, expected: str) -> str:
@@ -18,34 +20,57 @@ def verdict(low: float, high: float, expected: str) -> str:
     return "supported" if (low > 0) == (expected == "higher") else "contradicted"
 
 
-def judge(hypothesis: Hypothesis, values: dict[str, dict[str, list]]) -> dict:
-    """The paired differences over the seeds and the verdict; `values` are lists over the seeds, by setting and metric.
+def at(metrics: dict, steps: int) -> dict:
+    """A trial's numbers after so many steps, with the gap between unseen and training emoji."""
+    place = metrics["steps"].index(steps)
+    then = {name: values[place] if name in CURVES and values else values for name, values in metrics.items()}
+    then.pop("steps")
+    return {**then, "gap": then["mse"] - then["train_mse"]}
 
-    One contradicted comparison contradicts the hypothesis, all must be supported to support it. The intervals are
-    corrected for the training emoji that folds share; the `plain_` ones are not.
+
+def compared(hypothesis: Hypothesis, differences: list[float]) -> dict:
+    """The mean of paired differences over the seeds, its intervals, the two-sided p, and the verdicts.
+
+    The interval is corrected for the training emoji that folds share; the `plain_` one is not.
     """
-    comparisons = []
-    for comparison in hypothesis.comparisons:
-        ours, reference = (values[setting][comparison.metric] for setting in (comparison.setting, comparison.reference))
-        differences = [a - b for a, b in zip(ours, reference)]
-        outcome = {"differences": differences, "mean": float(np.mean(differences))}
-        for prefix, test_to_train in (("", TEST_TO_TRAIN), ("plain_", 0.0)):
-            mean, half = baselines.mean_and_interval(differences, test_to_train)
-            low, high = mean - half, mean + half
-            outcome |= {f"{prefix}interval": [low, high], f"{prefix}verdict": verdict(low, high, comparison.expected)}
-        comparisons.append({**asdict(comparison), **outcome})
-    verdicts = {comparison["verdict"] for comparison in comparisons}
-    whole = next((one for one in ("contradicted", "undecided") if one in verdicts), "supported")
-    return {"letter": hypothesis.letter, "text": hypothesis.text, "verdict": whole, "comparisons": comparisons}
+    outcome = {"differences": differences}
+    for prefix, test_to_train in (("plain_", 0.0), ("", TEST_TO_TRAIN)):
+        mean, half = baselines.mean_and_interval(differences, test_to_train)
+        low, high = mean - half, mean + half
+        outcome |= {f"{prefix}interval": [low, high], f"{prefix}verdict": verdict(low, high, hypothesis.expected)}
+    freedom = len(differences) - 1
+    error = half / stats.t.ppf(0.975, freedom)
+    p = 2 * stats.t.sf(abs(mean) / error, freedom) if error else float(mean == 0)
+    return {**outcome, "mean": mean, "p": float(p)}
 
 
-def row(setting: str, trial: Trial, metrics: dict[str, list]) -> dict:
-    """A setting's line in the record; `metrics` are lists over the seeds, with None for what was not taught."""
-    taught = {name: values for name, values in metrics.items() if None not in values}
+def judge(hypothesis: Hypothesis, values: dict[str, list[dict]]) -> dict:
+    """The verdict on a hypothesis after the most steps, and on the way there.
+
+    `values` are the metrics of the trials, in the order of the seeds, by setting.
+    """
+    marks = values[hypothesis.setting][0]["steps"]
+    steps = sorted({*(budget for budget in BUDGETS if budget in marks), marks[-1]})
+    by_steps = {}
+    for k in steps:
+        ours, reference = (values[setting] for setting in (hypothesis.setting, hypothesis.reference))
+        pairs = zip(ours, reference, strict=True)
+        differences = [at(a, k)[hypothesis.metric] - at(b, k)[hypothesis.metric] for a, b in pairs]
+        by_steps[str(k)] = compared(hypothesis, differences)
+    return {**asdict(hypothesis), **by_steps[str(steps[-1])], "by_steps": by_steps}
+
+
+def row(setting: str, trial: Trial, values: list[dict]) -> dict:
+    """A setting's line in the record: its values after the most steps, over the seeds, and its curves.
+
+    `values` are the metrics of its trials; None stands for what was not taught.
+    """
+    steps = values[0]["steps"]
+    ends = [at(metrics, steps[-1]) for metrics in values]
     return {
         "setting": setting,
         "trial": {field: value for field, value in asdict(trial).items() if field != "seed"},
-        "values": metrics,
-        "mean": {name: float(np.mean(taught[name])) if name in taught else None for name in metrics},
-        "spread": {name: float(np.std(taught[name], ddof=1)) if name in taught else None for name in metrics},
+        "values": {name: [end[name] for end in ends] for name in ends[0]},
+        "steps": steps,
+        "curves": {name: [metrics[name] for metrics in values] for name in CURVES if values[0].get(name)},
     }

@@ -8,14 +8,17 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from scipy import stats
 
 import experiments
 from common import files
 from conftest import ROOT
 from studies import sweep, trial
-from studies.findings import finding
-from studies.hypotheses import EMOTIONS, EXPERIMENTS, Comparison, Hypothesis, Trial
+from studies.findings import finding, holm
+from studies.hypotheses import EMOTIONS, EXPERIMENTS, Hypothesis, Trial
 from studies.verdicts import judge
 
 TINY = {"steps": 2, "copies": 1, "latent": 8}
@@ -34,8 +37,10 @@ class StandIn:
                 raise KeyboardInterrupt
             self.computed.append(key)
             error = 0.02 + 0.001 * one.seed + (0.01 if key[0] == "0" else 0.0) + 0.0001 * len(key[0])
-            others = {"pca_mse": 0.01, "mean_image_mse": 0.05, "copies_mse": 0.03, "train_mse": 0.01, "seconds": 1.0}
-            yield key, {"mse": error, **others}
+            steps = [step for step in (300, 1000, 3000) if step < one.steps] + [one.steps]
+            curves = {"mse": [error + 0.1 / step for step in steps], "copies_mse": [0.03] * len(steps)}
+            curves |= {"train_mse": [0.01] * len(steps), "steps": steps}
+            yield key, {**curves, "pca_mse": 0.01, "mean_image_mse": 0.05, "seconds": 1.0}
 
 
 def wanted(name="dropout", seeds=2):
@@ -63,7 +68,7 @@ def test_experiments_share_trials(tmp_path):
     run = StandIn()
     for name in ("dropout", "augmentation", "data"):
         sweep.sweep(wanted(name, 5), tmp_path, run)
-    assert len(run.computed) == 5 * (3 + 4 + 3 - 2)
+    assert len(run.computed) == 5 * (3 + 3 + 3 - 2)
 
 
 def changed(part, **values):
@@ -78,6 +83,10 @@ def changed(part, **values):
         lambda content: {**content, "metrics": {"mse": 0.1}},
         changed("metrics", mse="small"),
         changed("metrics", mse=float("nan")),
+        changed("metrics", mse=[0.1, float("nan"), 0.1]),
+        changed("metrics", mse=[0.1, 0.1]),
+        changed("metrics", steps=[300, 1000, 2000]),
+        changed("metrics", steps=[], mse=[], copies_mse=[], train_mse=[]),
         changed("metrics", further=1.0),
         changed("trial", steps=1),
         changed("trial", preset="best"),
@@ -115,12 +124,14 @@ def config(tmp_path, name="dropout", **options):
 def test_rows_hold_every_seed_and_the_verdict_follows_from_them(tmp_path):
     metrics = experiments.main(config(tmp_path), StandIn())
     assert [row["setting"] for row in metrics["rows"]] == ["0", "0.2", "0.5"]
-    for row in metrics["rows"]:
-        values = row["values"]["mse"]
-        assert len(values) == 5 and row["mean"]["mse"] == pytest.approx(np.mean(values))
-        assert row["spread"]["mse"] == pytest.approx(np.std(values, ddof=1))
-    (judged,) = metrics["hypotheses"]
-    assert judged["verdict"] == "supported" and judged["comparisons"][0]["mean"] == pytest.approx(-0.0098)
+    for k, row in enumerate(metrics["rows"]):
+        assert row["steps"] == [300, 1000, 3000] and row["values"]["mse"] == [seed[-1] for seed in row["curves"]["mse"]]
+        assert row["values"]["mse"] == pytest.approx(
+            [0.02 + 0.001 * seed + 0.01 * (k == 0) + 0.0001 * len(row["setting"]) + 0.1 / 3000 for seed in range(5)]
+        )
+        assert row["values"]["gap"] == pytest.approx([mse - 0.01 for mse in row["values"]["mse"]])
+    gap, error = metrics["hypotheses"]
+    assert gap["verdict"] == error["verdict"] == "supported" and error["mean"] == pytest.approx(-0.0098)
     assert json.loads((tmp_path / "runs/dropout.json").read_text()) == metrics
     assert (tmp_path / "plots/experiment_dropout.png").exists()
 
@@ -201,13 +212,21 @@ def test_too_few_emoji_are_an_error_before_any_training(made, command, tmp_path)
 def test_hypotheses_compare_settings_that_are_measured(name):
     experiment = EXPERIMENTS[name]
     assert len(set(experiment.settings.values())) == len(experiment.settings)
-    for comparison in (comparison for hypothesis in experiment.hypotheses for comparison in hypothesis.comparisons):
-        assert {comparison.setting, comparison.reference} <= set(experiment.settings)
-        if comparison.metric == "balanced_accuracy":
-            assert all(experiment.settings[setting].weight for setting in (comparison.setting, comparison.reference))
+    for hypothesis in experiment.hypotheses:
+        pair = [hypothesis.setting, hypothesis.reference]
+        assert set(pair) <= set(experiment.settings) and len(set(pair)) == 2
+        if hypothesis.metric == "balanced_accuracy":
+            assert all(experiment.settings[setting].weight for setting in pair)
 
 
 HIGH, LOW, EVEN = [3.0, 3.1, 2.9, 3.0, 3.2], [1.0, 1.2, 0.9, 1.1, 1.0], [3.1, 3.0, 3.0, 2.9, 3.1]
+BETTER = Hypothesis("2e", "it helps", "mse", "with", "lower", "without")
+
+
+def of_seeds(*curves, train=0.5):
+    """Trials of one setting: the MSE of each after 300 steps, and so on."""
+    steps = [300, 1000, 3000][: len(curves)]
+    return [{"steps": steps, "mse": list(seed), "train_mse": [train] * len(steps)} for seed in zip(*curves)]
 
 
 @pytest.mark.parametrize(
@@ -221,43 +240,63 @@ HIGH, LOW, EVEN = [3.0, 3.1, 2.9, 3.0, 3.2], [1.0, 1.2, 0.9, 1.1, 1.0], [3.1, 3.
     ],
 )
 def test_verdict(values, expected, outcome):
-    hypothesis = Hypothesis("2e", "it helps", (Comparison("mse", "with", expected, "without"),))
-    judged = judge(hypothesis, {"with": {"mse": values}, "without": {"mse": HIGH}})
-    assert judged["verdict"] == judged["comparisons"][0]["verdict"] == outcome
-    assert finding(judged).startswith(f"{outcome}. MSE with with minus without ")
+    judged = judge(replace(BETTER, expected=expected), {"with": of_seeds(values), "without": of_seeds(HIGH)})
+    assert judged["verdict"] == outcome and (judged["p"] < 0.05) == (outcome != "undecided")
+    assert finding(judged).startswith("MSE(with) - MSE(without) = ") and f"]: {outcome} (" in finding(judged)
+
+
+def test_the_longest_training_decides_and_the_shorter_ones_are_told():
+    judged = judge(BETTER, {"with": of_seeds(HIGH, EVEN, LOW), "without": of_seeds(LOW, HIGH, HIGH)})
+    assert [one["verdict"] for one in judged["by_steps"].values()] == ["contradicted", "undecided", "supported"]
+    assert judged["verdict"] == "supported" and judged["differences"] == judged["by_steps"]["3000"]["differences"]
+    assert "after 300 steps contradicted; after 1,000 steps undecided)" in finding(judged)
+
+
+def test_overfitting_is_the_gap_not_the_error():
+    values = {"with": of_seeds(LOW, train=0.9), "without": of_seeds(HIGH, train=2.9)}
+    judged = judge(replace(BETTER, metric="gap"), values)
+    assert judged["mean"] == pytest.approx(0.0) and judged["verdict"] == "undecided"
 
 
 def test_pairing_sees_through_the_spread_of_the_seeds():
     seeds = np.array([1.0, 5.0, 9.0, 2.0, 7.0])
-    hypothesis = Hypothesis("2e", "it helps", (Comparison("mse", "with", "lower", "without"),))
-    values = {"with": {"mse": list(seeds - [0.1, 0.12, 0.09, 0.11, 0.1])}, "without": {"mse": list(seeds)}}
-    assert judge(hypothesis, values)["verdict"] == "supported"
+    judged = judge(BETTER, {"with": of_seeds(seeds - [0.1, 0.12, 0.09, 0.11, 0.1]), "without": of_seeds(seeds)})
+    assert judged["verdict"] == "supported"
 
 
 def test_verdicts_are_on_intervals_corrected_for_five_folds():
-    hypothesis = Hypothesis("2e", "it helps", (Comparison("mse", "with", "lower", "without"),))
-    values = {"with": {"mse": [-0.7, -0.1, -0.5, -0.2, -0.3]}, "without": {"mse": [0.0] * 5}}
-    judged = judge(hypothesis, values)["comparisons"][0]
-    assert np.ptp(judged["interval"]) == pytest.approx(
-        1.5 * np.ptp(judged["plain_interval"])
-    )  # 5 x (1/5 + 1/4) = 1.5^2
+    judged = judge(BETTER, {"with": of_seeds([-0.7, -0.1, -0.5, -0.2, -0.3]), "without": of_seeds([0.0] * 5)})
+    widths = [np.ptp(judged[name]) for name in ("interval", "plain_interval")]
+    assert widths[0] == pytest.approx(1.5 * widths[1])  # 5 x (1/5 + 1/4) = 1.5^2
     assert (judged["plain_verdict"], judged["verdict"]) == ("supported", "undecided")
 
 
-@pytest.mark.parametrize(
-    "error, accuracy, outcome",
-    [
-        (LOW, LOW, "supported"),
-        (LOW, EVEN, "undecided"),
-        (LOW, HIGH, "undecided"),
-        (EVEN, [9.0, 9.1, 9.2, 9.0, 9.1], "contradicted"),
-    ],
-)
-def test_all_comparisons_must_hold(error, accuracy, outcome):
-    kinds = ("mse", "balanced_accuracy")
-    both = tuple(Comparison(metric, "with", "lower", "without") for metric in kinds)
-    values = {"with": dict(zip(kinds, (error, accuracy))), "without": dict.fromkeys(kinds, HIGH)}
-    assert judge(Hypothesis("2f", "both", both), values)["verdict"] == outcome
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_report_s_intervals_are_those_of_the_corrected_resampled_t_test(name):
+    record = json.loads((ROOT / f"report/records/experiment-{name}.json").read_text())
+    rows = {row["setting"]: row["values"] for row in record["rows"]}
+    assert len(record["hypotheses"]) == len(EXPERIMENTS[name].hypotheses)
+    for judged in record["hypotheses"]:
+        ours, reference = (np.array(rows[judged[side]][judged["metric"]]) for side in ("setting", "reference"))
+        differences = ours - reference
+        # Nadeau and Bengio 2003: the variance of the mean is (1/n + n_test/n_train) times that of the differences
+        error = np.sqrt((1 / 5 + 1 / 4) * differences.var(ddof=1))
+        assert judged["interval"] == pytest.approx(list(differences.mean() + np.array([-1, 1]) * 2.776445 * error))
+        assert judged["p"] == pytest.approx(2 * stats.t(4).sf(abs(differences.mean() / error)) if error else 1.0)
+
+
+def test_holm_against_a_table_worked_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0] and holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_lies_between_the_plain_p_and_bonferroni_s(p_values):
+    adjusted = holm(p_values)
+    assert all(p <= corrected <= min(1, len(p_values) * p) for p, corrected in zip(p_values, adjusted))
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    assert [adjusted[k] for k in order] == sorted(adjusted)
+    assert adjusted[order[0]] == min(1, len(p_values) * p_values[order[0]])
 
 
 # ---------------------------------------------------------------- processes and clusters

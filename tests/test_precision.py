@@ -12,7 +12,7 @@ from conftest import ROOT
 
 import autoencoder
 import data
-from lab import baselines, precision, presets
+from lab import baselines, precision, presets, training
 from lab.training import Budget
 
 CPU = torch.device("cpu")
@@ -106,10 +106,13 @@ def test_layers_compute_in_what_is_recorded_and_are_evaluated_in_float32(kind, p
         computed.add((model.training, reconstructions.dtype))
         return {"loss": (reconstructions.float() - batch).square().mean()}
 
+    def validate(model):
+        return training.evaluate(model, part, loss_function, CPU)
+
     part = data.Part(images, torch.arange(6))
     batches = presets.endless(data.batches(part, 3))
     given = presets.Material(batches, baselines.fit_pca(images, 2), Budget(steps=1), generator)
-    presets.fit_network(kind(latent=2, precision=precision_), given, CPU, loss_function, val=part)
+    presets.fit_network(kind(latent=2, precision=precision_), given, CPU, loss_function, validate=validate)
     assert computed == {(True, getattr(torch, precision_)), (False, torch.float32)}
 
 
