@@ -19,7 +19,7 @@ def over_steps(axes: Axes, rows: list[dict], varied: str) -> None:
     for row, color, error in zip(rows, COLORS, pca):
         steps, unseen = row["steps"], np.array(row["curves"]["mse"])
         axes.plot(steps, unseen.T, color=color, alpha=0.25, linewidth=0.7)
-        axes.plot(steps, unseen.mean(0), color=color, linewidth=2, label=row["setting"])
+        axes.plot(steps, unseen.mean(0), color=color, linewidth=2)
         axes.plot(steps, np.mean(row["curves"]["train_mse"], 0), color=color, linewidth=1.2, linestyle="--")
         axes.axhline(error, color=color if np.ptp(pca) else REFERENCE, linewidth=1.2, linestyle=":")
     styles = (
@@ -36,9 +36,12 @@ def over_steps(axes: Axes, rows: list[dict], varied: str) -> None:
         axis.set_minor_locator(LogLocator(subs="auto"))
         axis.set_minor_formatter(lambda value, place: "")
     axes.grid(alpha=0.25)
-    below = {"frameon": False, "fontsize": 8, "loc": "upper left"}
-    axes.add_artist(axes.legend(title=varied, title_fontsize=8, bbox_to_anchor=(-0.02, -0.16), **below))
-    axes.legend(keys, [name for name, _, _ in styles], bbox_to_anchor=(0.5, -0.16), **below)
+    names = [*(name for name, _, _ in styles), *(row["setting"] for row in rows)]
+    lines = keys + [axes.plot([], [], color=color, linewidth=2)[0] for _, color in zip(rows, COLORS)]
+    axes.legend(
+        lines, names, ncols=2, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16),
+        title=f"colours: {varied}", title_fontsize=8, alignment="left",
+    )  # fmt: skip
 
 
 def differences(axes: Axes, judged: list[dict], label: str) -> None:

@@ -43,8 +43,17 @@ def comparison(judged: dict) -> str:
 def finding(judged: dict) -> str:
     """The verdict on a hypothesis after the most steps, the numbers behind it, and the verdicts on the way."""
     *earlier, _ = judged["by_steps"].items()
-    before = "".join(f"; after {int(steps):,} steps {one['verdict']}" for steps, one in earlier)
-    return f"{comparison(judged)}: {judged['verdict']} (without the correction {judged['plain_verdict']}{before})"
+    before = "".join(f", after {int(steps):,} steps {one['verdict']}" for steps, one in earlier)
+    return f"{comparison(judged)}: {judged['verdict']} (not corrected: {judged['plain_verdict']}{before})"
+
+
+def corrected(hypotheses: Sequence[dict]) -> list[dict]:
+    """All hypotheses that were asked, with the p that Holm's correction leaves and the verdict that it allows."""
+    p_values = holm([judged["p"] for judged in hypotheses])
+    return [
+        {**judged, "holm_p": p, "holm_verdict": judged["verdict"] if p < 0.05 else "undecided"}
+        for judged, p in zip(hypotheses, p_values)
+    ]
 
 
 def cell(name: str, values: list) -> str:

@@ -67,10 +67,11 @@ def row(setting: str, trial: Trial, values: list[dict]) -> dict:
     """
     steps = values[0]["steps"]
     ends = [at(metrics, steps[-1]) for metrics in values]
+    curves = [name for name in CURVES if values[0].get(name)]
     return {
         "setting": setting,
         "trial": {field: value for field, value in asdict(trial).items() if field != "seed"},
         "values": {name: [end[name] for end in ends] for name in ends[0]},
         "steps": steps,
-        "curves": {name: [metrics[name] for metrics in values] for name in CURVES if values[0].get(name)},
+        "curves": {name: [[round(value, 5) for value in one[name]] for one in values] for name in curves},
     }

@@ -17,7 +17,7 @@ import experiments
 from common import files
 from conftest import ROOT
 from studies import sweep, trial
-from studies.findings import finding, holm
+from studies.findings import corrected, finding, holm
 from studies.hypotheses import EMOTIONS, EXPERIMENTS, Hypothesis, Trial
 from studies.verdicts import judge
 
@@ -125,7 +125,9 @@ def test_rows_hold_every_seed_and_the_verdict_follows_from_them(tmp_path):
     metrics = experiments.main(config(tmp_path), StandIn())
     assert [row["setting"] for row in metrics["rows"]] == ["0", "0.2", "0.5"]
     for k, row in enumerate(metrics["rows"]):
-        assert row["steps"] == [300, 1000, 3000] and row["values"]["mse"] == [seed[-1] for seed in row["curves"]["mse"]]
+        assert row["steps"] == [300, 1000, 3000] and row["values"]["mse"] == pytest.approx(
+            [seed[-1] for seed in row["curves"]["mse"]], abs=1e-5
+        )
         assert row["values"]["mse"] == pytest.approx(
             [0.02 + 0.001 * seed + 0.01 * (k == 0) + 0.0001 * len(row["setting"]) + 0.1 / 3000 for seed in range(5)]
         )
@@ -249,7 +251,7 @@ def test_the_longest_training_decides_and_the_shorter_ones_are_told():
     judged = judge(BETTER, {"with": of_seeds(HIGH, EVEN, LOW), "without": of_seeds(LOW, HIGH, HIGH)})
     assert [one["verdict"] for one in judged["by_steps"].values()] == ["contradicted", "undecided", "supported"]
     assert judged["verdict"] == "supported" and judged["differences"] == judged["by_steps"]["3000"]["differences"]
-    assert "after 300 steps contradicted; after 1,000 steps undecided)" in finding(judged)
+    assert "after 300 steps contradicted, after 1,000 steps undecided)" in finding(judged)
 
 
 def test_overfitting_is_the_gap_not_the_error():
@@ -283,6 +285,14 @@ def test_the_report_s_intervals_are_those_of_the_corrected_resampled_t_test(name
         error = np.sqrt((1 / 5 + 1 / 4) * differences.var(ddof=1))
         assert judged["interval"] == pytest.approx(list(differences.mean() + np.array([-1, 1]) * 2.776445 * error))
         assert judged["p"] == pytest.approx(2 * stats.t(4).sf(abs(differences.mean() / error)) if error else 1.0)
+
+
+def test_holm_can_take_a_verdict_back_but_make_none():
+    judged = [
+        {"p": p, "verdict": verdict}
+        for p, verdict in [(0.001, "supported"), (0.04, "contradicted"), (0.5, "undecided")]
+    ]
+    assert [one["holm_verdict"] for one in corrected(judged)] == ["supported", "undecided", "undecided"]
 
 
 def test_holm_against_a_table_worked_by_hand():
