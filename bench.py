@@ -13,16 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 
-import common  # first: it sets the environment that torch reads
-
-import torch
-
-import data
-from common import command_line, figures, files
+from common import command_line
 from common.errors import at_least
-from lab import presets, records
-from lab.mixture import Mixture, Recipe
-from lab.training import Budget, reconstruction_loss, to_device, train
 from studies.processes import AVX2, HERE, Bench, busy
 
 SIZES = (1_000, 10_000, 40_000)  # images, for the throughput
@@ -53,10 +45,23 @@ class Config:
             at_least(1, budgets=seconds)
 
 
+if __name__ == "__main__":
+    command_line.answer(Config)  # --help and mistakes: before the imports that take seconds
+
+import torch
+
+import data
+from common import figures, files
+from lab import presets, records
+from lab.mixture import Mixture, Recipe
+from lab.options import BestPreset, Preset, ReportPreset
+from lab.training import Budget, reconstruction_loss, to_device, train
+
+
 # ---------------------------------------------------------------- what is run
 
 
-def throughput(size: int, config: presets.Preset, batches: int) -> float:
+def throughput(size: int, config: Preset, batches: int) -> float:
     """Training images per second with `size` images in memory; every batch is drawn from all of them."""
     shape, random = (size, 3, data.SIZE, data.SIZE), data.generator("throughput", 0)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
@@ -66,7 +71,7 @@ def throughput(size: int, config: presets.Preset, batches: int) -> float:
     else:
         recipe = Recipe(0.0, config.shift, config.mixing)
         stream = Mixture(part, images[:0], recipe, device).batches(config.batch_size, random)
-    model = to_device(config.build(), device)
+    model = to_device(presets.build(config), device)
     run = model, stream, reconstruction_loss, presets.optimizers(config, model, device)
     train(*run, Budget(steps=2), device, precision=config.precision)  # draws the order of the whole epoch
     started = time.perf_counter()
@@ -76,8 +81,8 @@ def throughput(size: int, config: presets.Preset, batches: int) -> float:
 
 def throughputs(repeats: int, batches: int) -> dict[str, list[float]]:
     """By method, medians for each of SIZES; the sizes take turns, so that a slow minute hits them all."""
-    best = presets.settled(presets.BestPreset(split="emoji"), torch.device("cpu"))
-    settings = {"report preset": (presets.ReportPreset(), batches), "best preset, encoder alone": (best, 2 * batches)}
+    best = presets.settled(BestPreset(split="emoji"), torch.device("cpu"))
+    settings = {"report preset": (ReportPreset(), batches), "best preset, encoder alone": (best, 2 * batches)}
     rates = {}
     for method, (config, count) in settings.items():
         rounds = [[throughput(size, config, count) for size in SIZES] for _ in range(repeats)]
