@@ -11,18 +11,9 @@ bfloat16, once; then about a minute.
 from dataclasses import dataclass
 from pathlib import Path
 
-import common  # first: it sets the environment that torch reads
-
-import torch
-
-import data
-from common import command_line, figures
+from common import command_line
 from common.errors import at_least, at_most
-from lab import records, training
-from lab.precision import Precision
-from lab.presets import LARGEST_LATENT
-from studies import cat_analogies
-from studies.cat_analogies import METHODS, Pool
+from lab.options import LARGEST_LATENT, Precision
 
 SHOWN = {False: "report's network", True: "drawn cats"}  # the method of the sheet, for answers seen and held out
 
@@ -46,6 +37,18 @@ class Config:
         at_least(1, latent=self.latent, epochs=self.epochs, steps=self.steps)
         at_most(LARGEST_LATENT, latent=self.latent)
         at_least(2, seeds=self.seeds)
+
+
+if __name__ == "__main__":
+    command_line.answer(Config)  # --help and mistakes: before the imports that take seconds
+
+import torch
+
+import data
+from common import figures
+from lab import records, training
+from studies import cat_analogies
+from studies.cat_analogies import METHODS, Pool
 
 
 def table(rows: list[dict], pools: dict[str, Pool]) -> str:

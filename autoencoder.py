@@ -13,22 +13,20 @@ the best preset takes 2 to 3 minutes on 2 cores that compute in bfloat16, 4 to 5
 from dataclasses import dataclass
 from pathlib import Path
 
-import data
-from common import command_line, figures
+from common import command_line
 from common.errors import at_least
-from lab import presets, records, trained, training
-from lab.contract import decode_all, encode_all
+from lab.options import BestRun, ReportRun
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(trained.ReportRun):
+class Config(ReportRun):
     """Train the report's autoencoder and print its test error beside PCA's and the mean image's."""
 
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestConfig(trained.BestRun):
+class BestConfig(BestRun):
     """Train the best preset's autoencoder and print its test error beside PCA's and the mean image's."""
 
     refine_steps: int = 30  # steps that improve each test image's latent for a second test error; 0: none
@@ -37,6 +35,15 @@ class BestConfig(trained.BestRun):
     def __post_init__(self):
         super().__post_init__()
         at_least(0, refine_steps=self.refine_steps)
+
+
+if __name__ == "__main__":
+    command_line.answer(Config, BestConfig)  # --help and mistakes: before the imports that take seconds
+
+import data
+from common import figures
+from lab import presets, records, trained, training
+from lab.contract import decode_all, encode_all
 
 
 def draw(network: presets.Trained, splits: data.Splits, errors: dict, config: Config | BestConfig, device) -> None:

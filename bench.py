@@ -5,7 +5,7 @@
 
 Every run is a whole process of its own, timed from outside; where time is compared the runs take turns. Then once more
 as on a processor with AVX2 alone, without bfloat16, and beside other processes that keep the machine busy.
-Writes bench/results.json and plots/bench.png, and prints the tables that the README shows.
+Writes runs/bench/ and plots/bench.png, and prints the tables that the README shows.
 """
 
 import time
@@ -13,17 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
 
-import common  # first: it sets the environment that torch reads
-
-import torch
-
-import data
-from common import command_line, figures, files
+from common import command_line
 from common.errors import at_least
-from lab import presets, records
-from lab.mixture import Mixture, Recipe
-from lab.training import Budget, reconstruction_loss, to_device, train
-from studies.processes import AVX2, HERE, Bench, busy
+from studies.processes import AVX2, Bench, busy
 
 SIZES = (1_000, 10_000, 40_000)  # images, for the throughput
 EMOJI, BEST = ("--split", "emoji"), ("--preset", "best")
@@ -39,10 +31,9 @@ class Config:
     epochs: int = 30  # of the plain implementation and of the report preset
     steps: int = 1800  # of the best preset
     budgets: tuple[float, ...] = (5, 15, 45)  # seconds of training: what less than the best preset's time buys
-    quick: bool = False  # two epochs, few steps, one repeat
+    quick: bool = False  # two epochs, few steps, one repeat, everything in runs/
 
-    out: Path = HERE / "bench"  # folder of results.json
-    runs: Path = Path("runs/bench")  # folder of the single runs' records
+    out: Path = Path("runs/bench")  # folder of results.json and of the single runs' records
     plots: Path = Path("plots")  # folder of the figure
 
     def __post_init__(self):
@@ -53,10 +44,23 @@ class Config:
             at_least(1, budgets=seconds)
 
 
+if __name__ == "__main__":
+    command_line.answer(Config)  # --help and mistakes: before the imports that take seconds
+
+import torch
+
+import data
+from common import figures, files
+from lab import presets, records
+from lab.mixture import Mixture, Recipe
+from lab.options import BestPreset, Preset, ReportPreset
+from lab.training import Budget, reconstruction_loss, to_device, train
+
+
 # ---------------------------------------------------------------- what is run
 
 
-def throughput(size: int, config: presets.Preset, batches: int) -> float:
+def throughput(size: int, config: Preset, batches: int) -> float:
     """Training images per second with `size` images in memory; every batch is drawn from all of them."""
     shape, random = (size, 3, data.SIZE, data.SIZE), data.generator("throughput", 0)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
@@ -66,7 +70,7 @@ def throughput(size: int, config: presets.Preset, batches: int) -> float:
     else:
         recipe = Recipe(0.0, config.shift, config.mixing)
         stream = Mixture(part, images[:0], recipe, device).batches(config.batch_size, random)
-    model = to_device(config.build(), device)
+    model = to_device(presets.build(config), device)
     run = model, stream, reconstruction_loss, presets.optimizers(config, model, device)
     train(*run, Budget(steps=2), device, precision=config.precision)  # draws the order of the whole epoch
     started = time.perf_counter()
@@ -76,8 +80,8 @@ def throughput(size: int, config: presets.Preset, batches: int) -> float:
 
 def throughputs(repeats: int, batches: int) -> dict[str, list[float]]:
     """By method, medians for each of SIZES; the sizes take turns, so that a slow minute hits them all."""
-    best = presets.settled(presets.BestPreset(split="emoji"), torch.device("cpu"))
-    settings = {"report preset": (presets.ReportPreset(), batches), "best preset, encoder alone": (best, 2 * batches)}
+    best = presets.settled(BestPreset(split="emoji"), torch.device("cpu"))
+    settings = {"report preset": (ReportPreset(), batches), "best preset, encoder alone": (best, 2 * batches)}
     rates = {}
     for method, (config, count) in settings.items():
         rounds = [[throughput(size, config, count) for size in SIZES] for _ in range(repeats)]
@@ -175,7 +179,7 @@ def table(rows: list[dict]) -> str:
 
 def as_it_is(config: Config) -> tuple[list[dict], dict, list[dict]]:
     """Rows, ratios and the runs whose curves are drawn, on the processor as it is."""
-    bench = Bench(config.runs)
+    bench = Bench(config.out)
     epochs, steps = ("--epochs", str(config.epochs)), (*BEST, "--steps", str(config.steps))
     print("report's order, in turns")
     first = (*BEST, "--steps", "1", "--refine-steps", "0")
@@ -208,7 +212,7 @@ def as_it_is(config: Config) -> tuple[list[dict], dict, list[dict]]:
 
 def as_with_avx2(config: Config) -> tuple[list[dict], dict]:
     """Rows and ratios as on a processor with AVX2 alone, without bfloat16."""
-    bench = Bench(config.runs / "avx2", AVX2)
+    bench = Bench(config.out / "avx2", AVX2)
     epochs, steps = ("--epochs", str(config.epochs)), (*BEST, "--steps", str(config.steps))
     print("report's order, in turns, with AVX2 alone")
     turns = in_turns(bench, config, {"report": epochs})
@@ -227,7 +231,7 @@ def as_with_avx2(config: Config) -> tuple[list[dict], dict]:
 def draw(config: Config, drawn: list[dict]) -> Path:
     """Error against seconds: the four runs' curves, and what smaller budgets of the best preset come to."""
     print("what a budget buys")
-    bench = Bench(config.runs)
+    bench = Bench(config.out)
     budgets = [bench.ours(f"budget-{s}", *EMOJI, *BEST, "--seconds", str(s)) for s in config.budgets]
     plain, report, report_unseen, best_unseen = drawn
     curves = {
@@ -245,9 +249,9 @@ def main(config: Config) -> dict:
     """Run everything; returns what results.json holds."""
     if config.quick:
         tiny = {"seeds": 2, "avx2_seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "budgets": (1,)}
-        config = Config(**tiny, quick=True, out=config.runs, runs=config.runs, plots=config.runs)
-    files.writable(config.out, config.runs, config.plots)
-    with files.locked(config.runs):
+        config = Config(**tiny, quick=True, out=config.out / "quick", plots=config.out / "quick")
+    files.writable(config.out, config.plots)
+    with files.locked(config.out):
         return measure(config)
 
 
@@ -256,7 +260,7 @@ def measure(config: Config) -> dict:
     rows, ratios, drawn = as_it_is(config)
     old_rows, old_ratios = as_with_avx2(config)
     print("beside busy processes")
-    others = {} if config.quick else beside_others(Bench(config.runs))
+    others = {} if config.quick else beside_others(Bench(config.out))
     figure = draw(config, drawn)
     print("throughput")  # last: a process that is started by a large one counts as large itself
     rates = throughputs(config.repeats, 2 if config.quick else 14)

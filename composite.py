@@ -14,15 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import common  # first: it sets the environment that torch reads
-
-import torch
-
-import data
-from common import command_line, figures, files, names
+from common import command_line
 from common.errors import UserError
-from lab import arithmetic, baselines, records, trained, training
-from lab.arithmetic import COUNTERPARTS, Space
 
 LARGEST_STRENGTH = 1000  # beyond it a composite is a corner of the colour cube
 STRIP = [i / 4 for i in range(9)]  # strengths of the strip, 0 to 2
@@ -52,6 +45,18 @@ class Config:
         if not abs(self.strength) <= LARGEST_STRENGTH:
             limits = f"between -{LARGEST_STRENGTH} and {LARGEST_STRENGTH}"
             raise UserError(f"--strength is {self.strength}; it must be {limits}")
+
+
+if __name__ == "__main__":
+    command_line.answer(Config)  # --help and mistakes: before the imports that take seconds
+
+import torch
+
+import data
+from common import figures, files, names
+from lab import arithmetic, baselines, records, trained, training
+from lab.arithmetic import COUNTERPARTS, Space
+from lab.options import ReportRun
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,7 @@ def main(config: Config) -> dict:
     everything = data.load_originals(trained.source_for(config.source, config.model), keyword="")
     equation = equation_of(config, everything)
     files.writable(config.out, config.plots)
-    part1 = trained.ReportRun(
+    part1 = ReportRun(
         source=everything.source, network=config.network, device=config.device, out=config.model, plots=config.model
     )
     model, trained_on = trained.network(part1)

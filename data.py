@@ -12,9 +12,22 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Iterable, Literal
+from typing import Iterable
 
-import common  # first: it sets the environment that torch reads
+from common.options import DataConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(DataConfig):
+    """Print the table of the dataset and save a contact sheet of its originals."""
+
+    plots: Path = Path("plots")  # folder for the contact sheet
+
+
+if __name__ == "__main__":
+    from common import command_line
+
+    command_line.answer(Config)  # --help and mistakes: before the imports that take seconds
 
 import torch
 from PIL import UnidentifiedImageError
@@ -22,32 +35,13 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, S
 
 from common import sources
 from common.copies import augment
-from common.errors import UserError, at_least
+from common.errors import UserError
 from common.names import normalise, twin_key, twin_keys
 from common.pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
 from common.sources import Row, twemoji_rows
 
 SPLIT = (0.6, 0.2, 0.2)  # train, validation and test
 FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Which emoji, and how they are copied and split."""
-
-    source: str = "auto"  # auto, hub, twemoji, or the path of your own parquet file or image folder
-    keyword: str = "face"  # keep the emoji whose description contains this; "" keeps all
-    skip_bad: bool = False  # leave pictures out that cannot be decoded, instead of stopping
-    hold_out: tuple[str, ...] = ()  # names left out of all parts, so that no training ever sees them
-    augment: Literal["report", "none"] = "report"  # report: flip, rotation, colour jitter; none: exact copies
-    copies: int | Literal["none"] = 4  # augmented copies of each original; none: the originals alone
-    split: Literal["report", "emoji"] = "report"  # report: copy, then split; emoji: split, then copy (unseen emoji)
-    seed: int = 0  # from which every random generator is derived
-
-    def __post_init__(self):
-        at_least(0, seed=self.seed)
-        if self.copies != "none":
-            at_least(1, copies=self.copies)
 
 
 @dataclass(frozen=True)
@@ -277,13 +271,6 @@ def examples(part: Part, count: int = 5) -> torch.Tensor:
     return torch.tensor(sorted(first.values())[:count])
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config(DataConfig):
-    """Print the table of the dataset and save a contact sheet of its originals."""
-
-    plots: Path = Path("plots")  # folder for the contact sheet
-
-
 def main(config: Config) -> dict[str, int]:
     from common import figures, files  # only this command draws
 
@@ -295,6 +282,4 @@ def main(config: Config) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    from common import command_line
-
     command_line.run(main, Config)

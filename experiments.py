@@ -25,19 +25,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import common  # first: it sets the environment that torch reads
-
-import torch
 import tyro
 
-from common import command_line, files
+from common import command_line
 from common.errors import UserError, at_least
-from lab import records, training
-from studies import charts, trial
-from studies.findings import finding, table
 from studies.hypotheses import EXPERIMENTS, Trial, of_preset
-from studies.sweep import Runner, in_processes, on_ray, sweep
-from studies.verdicts import judge, row
 
 QUICK = {"seeds": 2, "steps": 3}
 
@@ -60,6 +52,19 @@ class Config:
     def __post_init__(self):
         at_least(2, seeds=self.seeds)
         at_least(1, workers=1 if self.workers is None else self.workers)
+
+
+if __name__ == "__main__":
+    command_line.answer(Config)  # --help and mistakes: before the imports that take seconds
+
+import torch
+
+from common import files
+from lab import records, training
+from studies import charts, trial
+from studies.findings import finding, table
+from studies.sweep import Runner, in_processes, on_ray, sweep
+from studies.verdicts import judge, row
 
 
 def refuse_foreign(path: Path, config: Config) -> None:

@@ -15,24 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import common  # first: it sets the environment that torch reads
-
-import numpy as np
-import torch
-from sklearn.decomposition import PCA
-from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
-
-import data
-from common import command_line, figures
+from common import command_line
 from common.errors import UserError, at_least
-from lab import baselines, classification, networks, presets, records, training
-from lab.classification import CLASSES, FOLDS
-from lab.contract import decode_all, encode_all
-from lab.multitask import MultiTaskLoss, class_probabilities
+from lab.options import BestPreset, ReportPreset, RunOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part2Options(records.RunOptions):
+class Part2Options(RunOptions):
     """What Part 2 has beside a preset."""
 
     copies: int | Literal["none"] = 50  # augmented copies of each original; the report's 23 emoji are few
@@ -52,7 +41,7 @@ class Part2Options(records.RunOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(Part2Options, presets.ReportPreset):
+class Config(Part2Options, ReportPreset):
     """Train the report's multi-task network; with --split emoji, test it on emoji it has never seen."""
 
     dropout: float = 0.0  # the report says 0.2, but its code never applied it in this part
@@ -60,13 +49,29 @@ class Config(Part2Options, presets.ReportPreset):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestConfig(Part2Options, presets.BestPreset):
+class BestConfig(Part2Options, BestPreset):
     """Train the best preset's network with a classifier; with --split emoji, test it on emoji it has never seen."""
 
     def __post_init__(self):
         super().__post_init__()
         if self.compare:
             raise UserError("--compare asks about the report preset's network; leave --preset best out")
+
+
+if __name__ == "__main__":
+    command_line.answer(Config, BestConfig)  # --help and mistakes: before the imports that take seconds
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
+
+import data
+from common import figures
+from lab import baselines, classification, networks, presets, records, training
+from lab.classification import CLASSES, FOLDS
+from lab.contract import decode_all, encode_all
+from lab.multitask import MultiTaskLoss, class_probabilities
 
 
 def fit(splits, labels, config, device, record, run: dict | None = None) -> tuple[presets.Trained, dict]:

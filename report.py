@@ -2,7 +2,7 @@
 
     python report.py              # write both
     python report.py --check      # fail if they are not what templates and records give
-    python report.py --collect    # first take the records of the runs in runs/, made by the commands shown
+    python report.py --collect    # first take records and figures from runs/ and plots/, made by the commands shown
 
 Nothing is computed here but means, spreads and ratios of what the records hold.
 """
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Container
 
 import jinja2
 
@@ -25,6 +26,9 @@ HERE = Path(__file__).parent
 PAGES = ("README.md", "REPORT.md")
 TEMPLATES = Path("report")  # a page there becomes the page of the same name above
 RECORDS = TEMPLATES / "records"  # of the runs shown, few and small, so that a clone has them
+PUBLISHED = Path("plots/published")  # copies of the figures shown: git ignores the rest of plots/, which runs write
+LARGEST = 200_000  # bytes of a published figure
+FIGURE = re.compile(r"\]\(([^()]*\.png)\)")  # a picture or a link to one
 
 # Folders in runs/ whose records are shown.
 RUNS = (
@@ -41,8 +45,9 @@ class Config:
     """Fill the numbers of runs into README.md and REPORT.md."""
 
     check: bool = False  # only say whether the pages are what templates and records give
-    collect: bool = False  # take the records of the runs in runs/ first
+    collect: bool = False  # take records and figures of the runs first
     runs: Path = Path("runs")  # folder of the runs
+    plots: Path = Path("plots")  # folder of their figures
     project: Path | None = None  # folder of pages, templates and records; default: where this script is
 
     def __post_init__(self):
@@ -72,13 +77,29 @@ def collected(runs: Path) -> dict[str, dict]:
     for name in EXPERIMENTS:
         path = runs / "experiments" / f"{name}.json"
         records[f"experiment-{name}"] = read(path, f"first run `python experiments.py {name}`")
-    return records
+    return records | {"bench": read(runs / "bench" / "results.json", "first run `python bench.py`")}
 
 
 def recorded(project: Path = HERE) -> dict[str, dict]:
     """The records of the report, by their names. Raises UserError if one is missing."""
-    names = (*RUNS, *(f"experiment-{name}" for name in EXPERIMENTS))
+    names = (*RUNS, *(f"experiment-{name}" for name in EXPERIMENTS), "bench")
     return {name: read(project / RECORDS / f"{name}.json", "take the records with --collect") for name in names}
+
+
+def drawn(plots: Path, project: Path) -> dict[str, bytes]:
+    """The figures that the templates show, as the runs drew them. Raises UserError for one that cannot be published."""
+    figures = {}
+    for page in PAGES:
+        for figure in FIGURE.findall((project / TEMPLATES / page).read_text(encoding="utf-8")):
+            path = plots / Path(figure).name
+            if not path.is_file():
+                raise UserError(f"{path} is not there, and {page} shows it; first run the command beside it")
+            if path.stat().st_size > LARGEST:
+                raise UserError(
+                    f"{path} has {path.stat().st_size} bytes; at most {LARGEST} are published: make it smaller"
+                )
+            figures[path.name] = path.read_bytes()
+    return figures
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -114,10 +135,10 @@ def table(experiment: dict) -> str:
     return findings.table(experiment["varied"], {row["setting"]: row["values"] for row in experiment["rows"]})
 
 
-def render(project: Path, page: str, records: dict[str, dict]) -> str:
-    """The text of a page.
+def render(project: Path, page: str, records: dict[str, dict], published: Container[str]) -> str:
+    """The text of a page, whose figures are all `published`.
 
-    Raises UserError for a figure that is not there, and for records that are not what the page shows.
+    Raises UserError for one that is not, and for records that are not what the page shows.
     """
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
@@ -130,15 +151,15 @@ def render(project: Path, page: str, records: dict[str, dict]) -> str:
         "table": lambda name: table(by_name[name]),
     }
     template = environment.from_string((project / TEMPLATES / page).read_text(encoding="utf-8"))
-    bench = read(project / "bench" / "results.json", "run `python bench.py`")
     try:
-        text = template.render(run={name: records[name] for name in RUNS}, experiment=by_name, bench=bench)
+        text = template.render(run={name: records[name] for name in RUNS}, experiment=by_name, bench=records["bench"])
     except (jinja2.UndefinedError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason, remedy = f"{type(error).__name__}: {error}", "make each run with its command in the report"
         raise UserError(f"the records are not what {page} shows ({reason}); {remedy}") from None
-    for figure in re.findall(r"!\[.*?\]\((.*?)\)", text):
-        if not (project / figure).is_file():
-            raise UserError(f"{page} shows {figure}, which is not there; run the command beside it")
+    for figure in map(Path, FIGURE.findall(text)):
+        if figure.parent != PUBLISHED or figure.name not in published:
+            remedy = f"draw it, show it as {PUBLISHED / figure.name} and take it with --collect"
+            raise UserError(f"{page} shows {figure}, which is not published; {remedy}")
     return text
 
 
@@ -156,9 +177,15 @@ def main(config: Config) -> dict[str, str]:
     """Write or check the pages. Returns their texts. Nothing is written unless all records are there and make pages."""
     project = config.project or HERE
     records = collected(config.runs) if config.collect else recorded(project)
-    pages = {page: render(project, page, records) for page in PAGES}
+    published = project / PUBLISHED
+    figures = drawn(config.plots, project) if config.collect else {path.name for path in published.glob("*.png")}
+    pages = {page: render(project, page, records, figures) for page in PAGES}
     if config.collect:
-        (project / RECORDS).mkdir(exist_ok=True)
+        for folder in (project / RECORDS, published):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name, content in figures.items():
+            with files.written_whole(published / name) as path:
+                path.write_bytes(content)
         for name, content in records.items():
             files.write_json(project / RECORDS / f"{name}.json", content)
     for page, text in pages.items():

@@ -116,6 +116,15 @@ def open_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
+def answer(*config_classes: type[Config]) -> None:
+    """Answer `--help` and what is wrong on the command line, as `run` would, and do nothing else.
+
+    A script calls it before it imports torch and others, which takes seconds.
+    """
+    run(lambda config: None, *config_classes)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # while packages are imported, the usual end
+
+
 def run(main: Callable[[Config], object], *config_classes: type[Config]) -> None:
     """Run a script's `main`.
 

@@ -3,13 +3,12 @@
 import time
 from dataclasses import replace
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from common.threads import one_torch_thread
-
-Precision = Literal["auto", "float32", "bfloat16"]
+from lab.options import Precision
 
 
 @lru_cache(maxsize=1)

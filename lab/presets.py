@@ -1,102 +1,29 @@
-"""The two presets: all that decides what a training gives, and how a network is trained by it.
-
-A preset is a dataclass whose fields are options of the command line and fields of the record, so what ran is on record.
-"""
+"""How a network is trained by a preset. What a preset is made of stands in options.py."""
 
 from dataclasses import dataclass, field, replace
-from typing import Callable, Iterator, Literal
+from typing import Callable, Iterator
 
 import torch
 from sklearn.decomposition import PCA
 from tqdm import tqdm
 
 import data
-from common.errors import UserError, at_least, at_most
 from lab import baselines, networks, precision
 from lab.checkpoint import Checkpoint
 from lab.contract import Autoencoder
 from lab.mixture import mixture
 from lab.multitask import MultiTaskAutoencoder
 from lab.optimizers import Muon, constant, one_cycle
-from lab.precision import Precision
+from lab.options import BestPreset, Preset, ReportPreset
 from lab.training import Budget, LossFunction, evaluate, loss_line, reconstruction_loss, to_device, train
 
-LARGEST_LATENT = 2**12  # a third of the numbers of an image
 LINES = 30  # rows of the best preset's record, as many as the original has epochs
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportPreset(data.DataConfig):
-    """The coursework report's network and training."""
-
-    preset: Literal["report"] = "report"  # report or best; `--preset best --help` lists the options of that one
-    network: str = "convolutional"  # its architecture, or a network of your own as my_file.py:MyClass
-    latent: int = 128  # numbers an image is compressed to
-    dropout: float = 0.2  # probability that a latent number is dropped in training
-    initialization: Literal["he", "pytorch"] = "he"  # the original's was pytorch's default, which learns slower
-
-    epochs: int = 30  # passes over the training images
-    batch_size: int = 64  # images per step
-    learning_rate: float = 1e-3  # of Adam
-    weight_decay: float = 1e-5  # L2 penalty of Adam
-    precision: Precision = "float32"  # auto: bfloat16 where the processor computes in it; bfloat16: in any case
-
-    def __post_init__(self):
-        super().__post_init__()
-        at_least(1, latent=self.latent, epochs=self.epochs, batch_size=self.batch_size)
-        at_most(LARGEST_LATENT, latent=self.latent)
-        at_least(0, dropout=self.dropout, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
-        if self.dropout >= 1:
-            raise UserError(f"--dropout is {self.dropout}; it must be below 1")
-
-    def build(self) -> Autoencoder:
-        options = {"dropout": self.dropout, "initialization": self.initialization}
-        return networks.build(self.network, self.latent, options)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BestPreset(data.DataConfig):
-    """A start at PCA, a convolutional residual, Muon, and fresh augmentation at every step."""
-
-    preset: Literal["best"] = "best"  # report or best; `--preset report --help` lists the options of that one
-    network: str = "residual"  # its architecture, or a network of your own as my_file.py:MyClass
-    latent: int = 128  # numbers an image is compressed to
-    pca_images: int = 2048  # augmented images to which the PCA at the start is fitted
-
-    steps: int | None = None  # training steps, 1800 unless --seconds is given; the schedule is planned for them
-    seconds: float | None = None  # plan for so many seconds of training instead of steps
-    batch_size: int = 32  # images per step
-    muon_learning_rate: float = 0.015  # of the convolutions, at its peak
-    muon_weight_decay: float = 0.2  # of the convolutions
-    linear_learning_rate: float = 2e-4  # of the PCA's matrices: they start where they should be
-    bias_learning_rate: float = 1e-3  # of biases
-    precision: Precision = "auto"  # bfloat16 where the processor computes in it, else float32
-
-    train_on: Literal["auto", "faces", "all"] = "auto"  # other pictures among the faces; auto: for unseen emoji
-    other_pictures: float | None = None  # part of a batch that is no faces; 0.25 if there are any
-    shift: float | None = None  # shifts of up to so many sides, twice as much scale; 0.015 for unseen emoji, else 0
-    mixing: float | None = None  # probability of MixUp or CutMix; 0.7 for unseen emoji, else 0
-
-    def __post_init__(self):
-        super().__post_init__()
-        at_least(1, latent=self.latent, batch_size=self.batch_size)
-        at_least(1, steps=1 if self.steps is None else self.steps, seconds=1 if self.seconds is None else self.seconds)
-        rates = ("muon_learning_rate", "muon_weight_decay", "linear_learning_rate", "bias_learning_rate")
-        at_least(0, **{name: getattr(self, name) for name in rates})
-        parts = {name: getattr(self, name) or 0 for name in ("other_pictures", "shift", "mixing")}
-        at_least(0, **parts)
-        at_most(1, **parts)
-        at_least(2, pca_images=self.pca_images)
-        if self.steps and self.seconds:
-            raise UserError("--steps and --seconds are two budgets; give one of them")
-        if self.latent >= self.pca_images:
-            raise UserError(f"--latent is {self.latent}; it must be below --pca-images, {self.pca_images}")
-
-    def build(self) -> Autoencoder:
-        return networks.build(self.network, self.latent, {})
-
-
-Preset = ReportPreset | BestPreset
+def build(config: Preset) -> Autoencoder:
+    """A new network as the preset says. Raises UserError for an architecture that is not there."""
+    names = ("dropout", "initialization") if isinstance(config, ReportPreset) else ()
+    return networks.build(config.network, config.latent, {name: getattr(config, name) for name in names})
 
 
 def settled(config: Preset, device: torch.device, recorded: dict | None = None) -> Preset:
@@ -162,7 +89,7 @@ def fit_network(
     `validate` gives what is recorded of the network on the way.
     """
     torch.manual_seed(data.seed_for("weights", config.seed))
-    model = config.build()
+    model = build(config)
     model = MultiTaskAutoencoder(model, classes) if classes else model
     model.start_at_pca(given.pca)
     model = to_device(model, device)

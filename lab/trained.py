@@ -1,7 +1,7 @@
 """Trained networks and their folders: trained and saved there, or opened with what they were trained on."""
 
 import json
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,21 +13,8 @@ from common.errors import UserError
 from lab import baselines, classification, networks, presets, records, training
 from lab.contract import Autoencoder
 from lab.multitask import MultiTaskAutoencoder
+from lab.options import Run
 from lab.residual import refined_loss
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportRun(records.RunOptions, presets.ReportPreset):
-    """A training of the report preset: what autoencoder.py records without options."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BestRun(records.RunOptions, presets.BestPreset):
-    """A training of the best preset."""
-
-
-Run = ReportRun | BestRun
-
 
 # ---------------------------------------------------------------- training one
 

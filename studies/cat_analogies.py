@@ -14,6 +14,7 @@ import data
 from common.errors import UserError
 from lab import arithmetic, baselines, presets, records, trained, training
 from lab.arithmetic import COUNTERPARTS, Space
+from lab.options import BestRun, ReportRun, Run
 from studies import drawn_cats
 
 FOLDS = 3
@@ -87,13 +88,11 @@ def folds() -> list[list[int]]:
 # ---------------------------------------------------------------- spaces
 
 
-def training_of(
-    preset: str, config: Options, source: str, seed: int, hold_out: list[str], folder
-) -> trained.ReportRun | trained.BestRun:
+def training_of(preset: str, config: Options, source: str, seed: int, hold_out: list[str], folder) -> Run:
     """The training of a preset's network in `folder`, with everything decided, so that it can be compared."""
     kind, options = {
-        "report": (trained.ReportRun, {"epochs": config.epochs}),
-        "best": (trained.BestRun, {"steps": config.steps, "precision": config.precision}),
+        "report": (ReportRun, {"epochs": config.epochs}),
+        "best": (BestRun, {"steps": config.steps, "precision": config.precision}),
     }[preset]
     run = kind(
         source=source, seed=seed, hold_out=tuple(hold_out), latent=config.latent, device=config.device,

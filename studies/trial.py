@@ -18,7 +18,8 @@ from common.errors import UserError
 from lab import baselines, classification, presets, training
 from lab.mixture import mixture
 from lab.multitask import UNLABELLED, MultiTaskLoss, class_probabilities
-from lab.presets import BestPreset, Material, Preset, ReportPreset
+from lab.options import BestPreset, Preset, ReportPreset
+from lab.presets import Material
 from studies.hypotheses import Trial
 
 CPU = torch.device("cpu")

@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 import analogies
 import data
 from common.errors import UserError
-from lab import arithmetic, networks, records, trained
+from lab import arithmetic, networks, presets, records, trained
 from lab.arithmetic import COUNTERPARTS, Space
+from lab.options import ReportRun
 from studies import cat_analogies, drawn_cats
 
 pytestmark = pytest.mark.usefixtures("decoded_once")
@@ -49,7 +50,7 @@ def keep(run, originals):
     run = replace(run, out=run.out / "networks" / name)
     torch.manual_seed(sum(name.encode()))  # other weights with other answers held out
     with records.recording(run, originals, CPU) as record:
-        networks.save(run.build(), originals, CPU, run.out)
+        networks.save(presets.build(run), originals, CPU, run.out)
         record.finish({})
 
 
@@ -70,7 +71,7 @@ def test_composites_never_look_at_the_answer(faces):
 def test_a_network_never_sees_what_is_held_out(small, tmp_path):
     hold_out = tuple(CATS[k] for k in cat_analogies.folds()[0])
     options = {"source": small.source, "hold_out": hold_out, "copies": "none", "epochs": 1, "latent": 4}
-    model, trained_on = trained.network(trained.ReportRun(**options, out=tmp_path / "network", plots=tmp_path))
+    model, trained_on = trained.network(ReportRun(**options, out=tmp_path / "network", plots=tmp_path))
     assert set(trained_on.hold_out) == set(hold_out)
     assert len(load_file(tmp_path / "network/latents.safetensors")["latents"]) == len(small.names) - 3
     assert not set(data.load(trained_on).originals.names) & set(hold_out)

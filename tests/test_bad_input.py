@@ -10,8 +10,8 @@ import composite
 import data
 import multiTaskModel
 from conftest import TEXTS, assert_one_line, configurations, write_parquet
-from lab import presets
 from lab.arithmetic import COUNTERPARTS
+from lab.options import LARGEST_LATENT
 from studies import cat_analogies
 
 SMALL = ("--source", "twemoji", "--keyword", "cat face", "--copies", "1")
@@ -181,7 +181,7 @@ def test_large_but_legal(command):
 
 def test_more_numbers_than_pictures_are_finite(faces):
     found = cat_analogies.find_analogies(faces.names)
-    space = cat_analogies.drawn_space(faces, found, [], presets.LARGEST_LATENT)
+    space = cat_analogies.drawn_space(faces, found, [], LARGEST_LATENT)
     assert space.latents.isfinite().all() and space.decode(space.latents[:2]).isfinite().all()
 
 

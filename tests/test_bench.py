@@ -31,19 +31,20 @@ def test_a_process_gets_its_environment_and_a_failing_one_is_not_passed_over(tmp
 
 
 def test_a_folder_in_use_is_refused_in_one_line(command, tmp_path):
-    with files.locked(tmp_path):
-        status, _, error = command(bench, "--quick", "--runs", str(tmp_path))
+    (tmp_path / "quick").mkdir()
+    with files.locked(tmp_path / "quick"):
+        status, _, error = command(bench, "--quick", "--out", str(tmp_path))
     assert status == 2 and "is in use by another run" in error and error.count("\n") == 1
 
 
 @pytest.mark.long
 def test_main_in_its_tiny_mode(tmp_path):
-    results = bench.main(bench.Config(quick=True, runs=tmp_path))
-    assert json.loads((tmp_path / "results.json").read_text()) == results
+    results = bench.main(bench.Config(quick=True, out=tmp_path))
+    assert json.loads((tmp_path / "quick/results.json").read_text()) == results
     required = {"method", "unseen_mse", "report_order_mse", "train_seconds", "process_seconds", "peak_mb"}
     assert all(required <= set(row) for row in results["rows"] + results["avx2"]["rows"])
     by_method = {row["method"]: row for row in results["rows"]}
     assert by_method["report preset"]["peak_mb"] > 100 and by_method["report preset"]["process_seconds"] > 1
     assert len(by_method["best preset, encoder alone"]["images_per_second"]) == len(bench.SIZES)
     assert results["avx2"]["ratios"]["precision of the best preset"] == "float32"
-    assert (tmp_path / "bench.png").exists()
+    assert (tmp_path / "quick/bench.png").exists()

@@ -18,6 +18,7 @@ from lab import arithmetic, networks, records, trained
 from lab.contract import decode_all, encode_all
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder
+from lab.options import ReportRun
 
 pytestmark = pytest.mark.usefixtures("decoded_once")
 CPU = torch.device("cpu")
@@ -147,7 +148,7 @@ def test_part_2s_latent_beside_a_pca_of_what_it_was_trained_on(config, tmp_path)
     folder = keep(model, tmp_path / "multitask", keyword="face", copies="none")
     metrics = composite.main(replace(config, model=folder))
     assert metrics["latent"] == 3 and not metrics["truth_in_training"]  # the cat is in neither class
-    model, trained_on = trained.network(trained.ReportRun(source="twemoji", out=folder, plots=folder))
+    model, trained_on = trained.network(ReportRun(source="twemoji", out=folder, plots=folder))
     seen = trained.splits_of(model, trained_on).originals.names
     assert "crying face" in seen and "smiling cat face with open mouth" not in seen and len(seen) < 50
 

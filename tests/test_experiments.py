@@ -284,7 +284,7 @@ def test_the_report_s_intervals_are_those_of_the_corrected_resampled_t_test(name
         # Nadeau and Bengio 2003: the variance of the mean is (1/n + n_test/n_train) times that of the differences
         error = np.sqrt((1 / 5 + 1 / 4) * differences.var(ddof=1))
         assert judged["interval"] == pytest.approx(
-            list(differences.mean() + np.array([-1, 1]) * 2.776445 * error), abs=1e-8
+            list(differences.mean() + np.array([-1, 1]) * stats.t(4).ppf(0.975) * error), abs=1e-8
         )
         assert judged["p"] == pytest.approx(2 * stats.t(4).sf(abs(differences.mean() / error)) if error else 1.0)
 

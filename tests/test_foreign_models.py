@@ -16,6 +16,7 @@ from common.errors import UserError
 from lab import networks, trained
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder
+from lab.options import ReportRun
 from lab.residual import ResidualAutoencoder
 
 
@@ -238,7 +239,7 @@ def test_a_record_that_is_none_is_refused(folder, name):
     spoil, message = BAD_RECORDS[name]
     spoil(folder)
     with pytest.raises(UserError) as error:
-        model, trained_on = trained.network(trained.ReportRun(source="twemoji", out=folder, plots=folder))
+        model, trained_on = trained.network(ReportRun(source="twemoji", out=folder, plots=folder))
         trained.splits_of(model, trained_on)
     assert message in str(error.value) and "\n" not in str(error.value)
 

@@ -33,6 +33,7 @@ from common.errors import UserError
 from conftest import configurations
 from lab import classification, trained
 from lab.convolutional import ConvAutoencoder
+from lab.options import ReportRun
 
 
 def cases(few: int, many: int):
@@ -222,7 +223,7 @@ def test_records_of_models(count, model):
         options[sorted(options)[place % len(options)]] = value
         (model / name).write_text(json.dumps(content) if text is None else text)
         try:
-            found = or_one_line(trained.network, trained.ReportRun(source="twemoji", out=model))
+            found = or_one_line(trained.network, ReportRun(source="twemoji", out=model))
         finally:
             (model / name).write_text(files[name])
         if found:

@@ -1,24 +1,31 @@
 """README.md and REPORT.md: that their numbers are those of the records."""
 
+import importlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 import report
 from common import command_line
-from conftest import ROOT, configurations
+from conftest import ROOT, assert_one_line, configurations
 from studies.findings import finding
 from studies.hypotheses import EXPERIMENTS
+
+
+def every_script() -> list:
+    return [importlib.import_module(path.stem) for path in sorted(ROOT.glob("*.py"))]
 
 
 @pytest.fixture
 def copied(tmp_path):
     """The pages, templates, records and figures in a folder of the test's own, in which `command` runs."""
-    for name in ("report", "bench", "plots", *report.PAGES):
+    for name in ("report", report.PUBLISHED, *report.PAGES):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -54,10 +61,34 @@ def test_an_edited_page_is_noticed(copied, command):
     assert status == 2 and f"from line {len(page.read_text().splitlines())} on" in error
 
 
-def test_a_figure_that_is_missing_is_noticed(copied, command):
-    (copied / "plots/bench.png").unlink()
-    status, _, error = command(report, "--check", "--project", ".")
-    assert status == 2 and "plots/bench.png" in error and error.count("\n") == 1
+def test_a_figure_that_is_not_published_is_noticed(copied, command):
+    (copied / report.PUBLISHED / "bench.png").rename(copied / "plots/bench.png")
+    assert_one_line(command(report, "--check", "--project", "."), "plots/published/bench.png, which is not published")
+    template = copied / "report/README.md"
+    template.write_text(template.read_text(encoding="utf-8").replace("plots/published/bench", "plots/bench"))
+    assert_one_line(command(report, "--check", "--project", "."), "shows plots/bench.png, which is not published")
+
+
+def test_all_that_is_published_is_shown():
+    shown = {figure for page in report.PAGES for figure in report.FIGURE.findall((ROOT / page).read_text("utf-8"))}
+    assert {path.name for path in (ROOT / report.PUBLISHED).iterdir()} == {figure.split("/")[-1] for figure in shown}
+
+
+def test_what_scripts_write_by_default_changes_no_tracked_file(tmp_path):
+    """But for the pages and what they show, which `report.py` is there to write."""
+    kinds = [kind for script in every_script() for kind in configurations(script)]
+    defaults = {field.default for kind in kinds for field in fields(kind) if isinstance(field.default, Path)}
+    assert {Path("plots"), Path("runs/autoencoder"), Path("runs/bench")} <= defaults
+    written = [str(folder / "file.png") for folder in sorted(defaults)]
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+
+    def git(folder, *arguments):
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True).stdout.splitlines()
+
+    git(tmp_path, "init")
+    assert git(tmp_path, "check-ignore", *written, report.PUBLISHED / "bench.png") == written
+    tracked = git(ROOT, "ls-files", *defaults)  # none where this is no clone
+    assert {Path(file).parent for file in tracked} <= {report.PUBLISHED}
 
 
 @pytest.fixture
@@ -73,6 +104,10 @@ def runs(copied, tmp_path):
     (folder / "experiments").mkdir()
     for name in EXPERIMENTS:
         shutil.copy(copied / f"report/records/experiment-{name}.json", folder / "experiments" / f"{name}.json")
+    (folder / "bench").mkdir()
+    shutil.copy(copied / "report/records/bench.json", folder / "bench/results.json")
+    for figure in (copied / report.PUBLISHED).iterdir():
+        shutil.copy(figure, copied / "plots")
     return folder
 
 
@@ -88,6 +123,22 @@ def test_records_are_taken_from_runs_all_or_none(copied, runs, command):
     assert command(report, "--collect", "--check")[0] == 2
 
 
+def test_figures_are_taken_from_runs_all_or_none(copied, runs, command):
+    collect, published = (report, "--collect", "--project", "."), copied / report.PUBLISHED
+    figure, new, before = copied / "plots/multitask_classes.png", b"drawn anew", (published / "bench.png").read_bytes()
+    (copied / "plots/bench.png").write_bytes(new)
+    drawn = figure.read_bytes()
+    figure.unlink()
+    assert_one_line(command(*collect), f"{figure.relative_to(copied)} is not there, and REPORT.md shows it")
+    figure.write_bytes(bytes(report.LARGEST + 1))
+    assert_one_line(command(*collect), f"has {report.LARGEST + 1} bytes")
+    assert (published / "bench.png").read_bytes() == before
+    figure.write_bytes(drawn)
+    (published / figure.name).unlink()
+    assert command(*collect)[0] == 0
+    assert (published / figure.name).read_bytes() == drawn and (published / "bench.png").read_bytes() == new
+
+
 @pytest.mark.parametrize(
     "file, content",
     [
@@ -96,6 +147,7 @@ def test_records_are_taken_from_runs_all_or_none(copied, runs, command):
         ("unseen/metrics.json", {"test_mse": "small"}),
         ("unseen/run.json", {"command": "python"}),
         ("experiments/latent.json", {"rows": [], "varied": "latent"}),
+        ("bench/results.json", {"rows": []}),
         ("experiments/latent.json", {"hypotheses": 3, "rows": [], "varied": "latent"}),
     ],
 )
@@ -122,16 +174,7 @@ def test_every_verdict_is_in_the_text():
 
 
 def test_every_command_shown_is_one_that_parses():
-    import analogies
-    import autoencoder
-    import bench
-    import composite
-    import data
-    import experiments
-    import multiTaskModel
-
-    scripts = (analogies, autoencoder, bench, composite, data, experiments, multiTaskModel, report)
-    modules = {script.__name__: script for script in scripts}
+    modules = {script.__name__: script for script in every_script()}
     for page in report.PAGES:
         commands = re.findall(r"`python (\w+)\.py([^`]*)`", (ROOT / page).read_text())
         assert len(commands) > 5

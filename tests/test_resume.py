@@ -15,6 +15,7 @@ import multiTaskModel as part2
 from common import figures, files
 from common.errors import UserError
 from lab import records, trained
+from lab.options import ReportRun
 
 TINY = dict(source="twemoji", keyword="cat face", copies=1, batch_size=8, latent=4)
 REPORT = dict(**TINY, epochs=6)
@@ -271,7 +272,7 @@ def test_composites_never_take_a_half_trained_network(tmp_path, interrupt):
     """What is stopped is gone on with, and never loaded, though weights of an earlier run lie beside it."""
     folder, whole = tmp_path / "network", tmp_path / "whole"
     autoencoder.main(replace(ONE, seed=1, epochs=1, out=folder, plots=tmp_path))
-    run = trained.ReportRun(**REPORT, out=folder, overwrite=True)
+    run = ReportRun(**REPORT, out=folder, overwrite=True)
     interrupt(8)
     assert not go_on(autoencoder, replace(ONE, out=folder, plots=tmp_path, overwrite=True))
     assert (folder / "model.safetensors").exists()  # of seed 1, beside the run.json of seed 0

@@ -32,7 +32,10 @@ command_line.run(main, Config)
 """
 
 
-@pytest.mark.parametrize("script", sorted(ROOT.glob("*.py")), ids=lambda script: script.stem)
+SCRIPTS = pytest.mark.parametrize("script", sorted(ROOT.glob("*.py")), ids=lambda script: script.stem)
+
+
+@SCRIPTS
 def test_scripts_set_how_threads_wait_before_torch_reads_it(script):
     """By importing a package of ours, which does, before any that brings threads."""
     nodes = (node for node in ast.parse(script.read_text(encoding="utf-8")).body)
@@ -42,6 +45,17 @@ def test_scripts_set_how_threads_wait_before_torch_reads_it(script):
     ]
     ours = next(place for place, root in enumerate(roots) if root in ("common", "data", "lab", "studies"))
     assert not {"torch", "torchvision", "numpy", "scipy", "sklearn"} & set(roots[:ours])
+
+
+@SCRIPTS
+@pytest.mark.parametrize("option, status", [("--help", 0), ("--bogus", 2)])
+def test_help_and_mistakes_do_not_wait_for_torch(script, option, status):
+    """Of what a process imports, Python says each package's name at the end of a line."""
+    command = [sys.executable, "-X", "importtime", script, option]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    imported = {line.split()[-1] for line in result.stderr.splitlines() if line.startswith("import time:")}
+    assert result.returncode == status and "tyro" in imported
+    assert not {"torch", "torchvision", "sklearn", "scipy", "matplotlib", "pyarrow", "datasets"} & imported
 
 
 def test_how_threads_wait_is_left_to_the_user_who_says_it():
