@@ -115,18 +115,42 @@ def spread(values: list[float], digits: int = 4) -> str:
     return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
 
 
-def judged(experiment: dict, place: int) -> str:
-    """The verdict on an experiment's hypothesis, to go on a sentence."""
-    return findings.finding(experiment["hypotheses"][place])
+def asked(by_name: dict[str, dict]) -> dict[str, list[dict]]:
+    """The hypotheses of all experiments, each verdict also as it stands after Holm's correction over all of them."""
+    names = [name for name in EXPERIMENTS for _ in by_name[name]["hypotheses"]]
+    everything = findings.corrected([judged for name in EXPERIMENTS for judged in by_name[name]["hypotheses"]])
+    return {name: [judged for its, judged in zip(names, everything) if its == name] for name in EXPERIMENTS}
 
 
-def verdicts(experiment: dict) -> str:
-    """All verdicts of an experiment, as a Markdown list."""
+def sentence(judged: dict) -> str:
+    """A comparison and its verdict."""
+    taken_back = judged["verdict"] != judged["holm_verdict"]
+    return f"{findings.comparison(judged)}: {judged['verdict']}{', one question alone' if taken_back else ''}"
+
+
+def verdicts(hypotheses: list[dict]) -> str:
+    """Verdicts as a Markdown list."""
     lines = []
-    for hypothesis in experiment["hypotheses"]:
-        text, verdict = hypothesis["text"], hypothesis["verdict"]
-        finding = findings.finding(hypothesis).replace(verdict, f"**{verdict}**", 1)
-        lines.append(f"- *{text[0].upper()}{text[1:]}* ({hypothesis['letter']}): {finding}")
+    for judged in hypotheses:
+        finding = sentence(judged).replace(judged["verdict"], f"**{judged['verdict']}**", 1)
+        lines.append(f"- *{judged['text'][0].upper()}{judged['text'][1:]}* ({judged['letter']}). {finding}.")
+    return "\n".join(lines)
+
+
+def verdict_table(hypotheses: list[dict]) -> str:
+    """Every question with all its verdicts, as a Markdown table; the last column counts."""
+    steps = list(hypotheses[0]["by_steps"])
+    heads = [
+        "letter",
+        "the original says",
+        *(f"after {int(k):,} steps" for k in steps),
+        "shared folds ignored",
+        "all questions",
+    ]
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    for judged in sorted(hypotheses, key=lambda judged: judged["letter"]):
+        said = (judged["letter"], judged["text"], *(judged["by_steps"][k]["verdict"] for k in steps))
+        lines.append("| " + " | ".join((*said, judged["plain_verdict"], f"**{judged['holm_verdict']}**")) + " |")
     return "\n".join(lines)
 
 
@@ -146,12 +170,15 @@ def render(project: Path, page: str, records: dict[str, dict], published: Contai
     environment.filters |= {"number": number, "signed": signed, "spread": spread, "mean": mean}
     by_name = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}
     environment.globals |= {
-        "judged": lambda name, place: judged(by_name[name], place),
-        "verdicts": lambda name: verdicts(by_name[name]),
+        "judged": lambda name, place: sentence(hypotheses[name][place]),
+        "verdicts": lambda name, *places: verdicts([hypotheses[name][k] for k in places] or hypotheses[name]),
+        "verdict_table": lambda: verdict_table([judged for members in hypotheses.values() for judged in members]),
+        "questions": lambda: sum(map(len, hypotheses.values())),
         "table": lambda name: table(by_name[name]),
     }
     template = environment.from_string((project / TEMPLATES / page).read_text(encoding="utf-8"))
     try:
+        hypotheses = asked(by_name)
         text = template.render(run={name: records[name] for name in RUNS}, experiment=by_name, bench=records["bench"])
     except (jinja2.UndefinedError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason, remedy = f"{type(error).__name__}: {error}", "make each run with its command in the report"
