@@ -82,7 +82,7 @@ def main(config: Config) -> dict:
     """Run and record the benchmark. Returns the metrics that go into metrics.json."""
     device = training.choose_device(config.device)
     everything = data.load_originals(config.source, keyword="")
-    originals = {"faces": data.matching(everything, data.DataConfig().keyword), "all": everything}
+    originals = {"faces": data.matching(everything, data.KEYWORD), "all": everything}
     pools = {name: Pool(members, cat_analogies.find_analogies(members.names)) for name, members in originals.items()}
     faces, analogies = pools["faces"].originals, pools["faces"].analogies
     with records.recording(config, everything, device) as record:

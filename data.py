@@ -6,7 +6,6 @@
 Every script takes its pictures from `load`, as uint8 tensors that stay in memory.
 """
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Iterable
 
-from common.options import DataConfig
+from common.options import KEYWORD, DataConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +37,7 @@ from common.copies import augment
 from common.errors import UserError
 from common.names import normalise, twin_key, twin_keys
 from common.pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
+from common.seeds import generator, seed_for
 from common.sources import Row, twemoji_rows
 
 SPLIT = (0.6, 0.2, 0.2)  # train, validation and test
@@ -52,6 +52,8 @@ class Originals:
     names: list[str]  # normalised descriptions; skin-tone twins share one
     images: torch.Tensor  # (N, 3, SIZE, SIZE) uint8
     skipped: int = 0  # pictures left out because they could not be decoded
+    keyword: str = KEYWORD  # which all names contain
+    left_out: int = 0  # pictures of the source whose names do not
 
     @cached_property
     def keys(self) -> list[str]:
@@ -100,15 +102,6 @@ class Splits:
         return sum(keys[i] in seen for i in self.test.emoji.tolist())
 
 
-def seed_for(purpose: str, seed: int) -> int:
-    """A seed of its own for each purpose, so that one more draw here changes nothing there."""
-    return int.from_bytes(hashlib.sha256(f"{purpose} {seed}".encode()).digest()[:7], "big")
-
-
-def generator(purpose: str, seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed_for(purpose, seed))
-
-
 # ---------------------------------------------------------------- pictures
 
 
@@ -122,11 +115,12 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
 
     Raises UserError for a keyword without matches, a picture that cannot be decoded or more than the memory holds.
     """
-    names, images, skipped = [], [], 0
+    names, images, skipped, left_out = [], [], 0, 0
     most = memory() // (2 * 3 * SIZE**2)  # each is in memory twice when they are stacked
     for text, label, read in rows:
         name = normalise(text)
         if normalise(keyword) not in name:
+            left_out += 1
             continue
         try:
             images.append(to_tensor(open_picture(read())))
@@ -144,14 +138,20 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
         raise UserError(f"none of the {skipped} pictures of {source} can be decoded; see why without --skip-bad")
     if not names:
         raise UserError(f"no emoji of {source} matches --keyword {keyword!r}; try another word, or '' for all")
-    return Originals(source, names, torch.stack(images), skipped)
+    return Originals(source, names, torch.stack(images), skipped, keyword, left_out)
 
 
-def load_originals(source: str = "twemoji", keyword: str = "face", skip_bad: bool = False) -> Originals:
-    """Every picture of `source` whose description contains `keyword`, once. Raises UserError."""
+def load_originals(source: str = "twemoji", keyword: str | None = None, skip_bad: bool = False) -> Originals:
+    """Every picture of `source` whose description contains `keyword`, once. Raises UserError.
+
+    Without a keyword it is KEYWORD, but for the user's own pictures, if it is in none of their descriptions: then all.
+    """
     if keyword and not normalise(keyword):
         raise UserError(f"--keyword {keyword!r} has no letter that counts in a name; try another word, or '' for all")
     name, rows = sources.rows_of(source)
+    if keyword is None:
+        fits_none = name not in sources.SOURCES and not any(KEYWORD in normalise(text) for text, *_ in rows)
+        keyword = "" if fits_none else KEYWORD
     return decode(rows, name, keyword, skip_bad)
 
 
@@ -190,7 +190,7 @@ def check(originals: Originals, config: DataConfig) -> None:
     """Raise UserError unless there are enough originals for a split, and enough memory for their copies."""
     distinct = len(set(originals.keys))
     if distinct < FEWEST_NAMES:
-        found = f"only {distinct} distinct names match --keyword {config.keyword!r}"
+        found = f"only {distinct} distinct names match --keyword {originals.keyword!r}"
         raise UserError(f"{found}; a split needs {FEWEST_NAMES}")
     images = len(originals.names) * (1 if config.copies == "none" else 1 + config.copies)
     needed = images * 3 * SIZE**2 * 10  # bytes: twice as uint8, and twice as float32 for PCA
@@ -220,7 +220,8 @@ def take(originals: Originals, kept: list[int]) -> Originals:
 
 def matching(originals: Originals, keyword: str) -> Originals:
     """The originals whose names contain the keyword."""
-    return take(originals, [i for i, name in enumerate(originals.names) if normalise(keyword) in name])
+    kept = [i for i, name in enumerate(originals.names) if normalise(keyword) in name]
+    return replace(take(originals, kept), keyword=keyword)
 
 
 def without(originals: Originals, names: Iterable[str]) -> Originals:
@@ -235,10 +236,22 @@ def without(originals: Originals, names: Iterable[str]) -> Originals:
     return take(originals, [i for i, key in enumerate(originals.keys) if key not in left_out])
 
 
+def asked_for(config: DataConfig) -> Originals:
+    """The originals that the config asks for. Says what the keyword does to the user's own. Raises UserError."""
+    originals = load_originals(config.source, config.keyword, config.skip_bad)
+    if originals.source not in sources.SOURCES:
+        kept = len(originals.names) + originals.skipped
+        if originals.left_out:
+            of_all = f"{kept} of {kept + originals.left_out} pictures"
+            print(f'keyword {originals.keyword!r} keeps {of_all}; --keyword "" takes all')
+        elif config.keyword is None and not originals.keyword:
+            print(f"no description has the keyword {KEYWORD!r}: all {kept} pictures are taken")
+    return without(originals, config.hold_out)
+
+
 def load(config: DataConfig) -> Splits:
     """Originals, copies and splits as the config says. Raises UserError."""
-    originals = load_originals(config.source, config.keyword, config.skip_bad)
-    return split(without(originals, config.hold_out), config)
+    return split(asked_for(config), config)
 
 
 def batches(part: Part, batch_size: int, order: torch.Generator | None = None) -> DataLoader:

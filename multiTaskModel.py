@@ -246,8 +246,7 @@ def main(config: Config | BestConfig) -> dict:
     """Train, evaluate, draw and record. Returns the metrics that go into metrics.json."""
     device = training.choose_device(config.device)
     config = presets.settled(config, device, records.resumed_config(config))
-    originals = data.without(data.load_originals(config.source, config.keyword, config.skip_bad), config.hold_out)
-    originals, labels = classification.classify(originals)
+    originals, labels = classification.classify(data.asked_for(config))
     if config.split == "emoji":
         classification.require_members(originals, labels, FOLDS)
     data.check(originals, config)

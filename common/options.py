@@ -5,13 +5,17 @@ from typing import Literal
 
 from common.errors import at_least
 
+KEYWORD = "face"  # of the pictures that are taken where no other keyword is given
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Which emoji, and how they are copied and split."""
 
     source: str = "auto"  # auto, hub, twemoji, or the path of your own parquet file or image folder
-    keyword: str = "face"  # keep the emoji whose description contains this; "" keeps all
+    keyword: str | None = (
+        None  # keep what is described with this, "" all; None: face, or all of your own if none is one
+    )
     skip_bad: bool = False  # leave pictures out that cannot be decoded, instead of stopping
     hold_out: tuple[str, ...] = ()  # names left out of all parts, so that no training ever sees them
     augment: Literal["report", "none"] = "report"  # report: flip, rotation, colour jitter; none: exact copies

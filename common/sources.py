@@ -142,21 +142,28 @@ def require_columns(table: pyarrow.parquet.ParquetFile, path: Path) -> None:
         raise UserError(f"{path} has no column {' and no '.join(sorted(missing))}; it needs `image` and `text`")
 
 
-def table_rows(table: pyarrow.parquet.ParquetFile, path: Path) -> Iterator[Row]:
-    """Rows of an opened parquet file with `image` and `text`, a batch at a time in memory. Raises UserError."""
-    with readable(path):
-        for number, batch in enumerate(table.iter_batches(BATCH, columns=["image", "text"])):
-            images = batch.column("image")
-            for i, text in enumerate(strings(batch.column("text"))):
-                label = f"row {number * BATCH + i} ({text!r:.60}) of {path}"
-                yield text, label, lambda image=images[i]: encoded_picture(image.as_py())
+@dataclass(frozen=True)
+class TableRows:
+    """Rows of an opened parquet file, as often as they are asked for, a batch at a time in memory."""
+
+    table: pyarrow.parquet.ParquetFile  # with `image` and `text`
+    path: Path
+
+    def __iter__(self) -> Iterator[Row]:
+        """Raises UserError."""
+        with readable(self.path):
+            for number, batch in enumerate(self.table.iter_batches(BATCH, columns=["image", "text"])):
+                images = batch.column("image")
+                for i, text in enumerate(strings(batch.column("text"))):
+                    label = f"row {number * BATCH + i} ({text!r:.60}) of {self.path}"
+                    yield text, label, lambda image=images[i]: encoded_picture(image.as_py())
 
 
-def parquet_rows(path: Path) -> Iterator[Row]:
+def parquet_rows(path: Path) -> TableRows:
     """Rows of the user's parquet file. Raises what `readable` turns into a UserError, and UserError when iterated."""
     table = parquet(path)
     require_columns(table, path)
-    return table_rows(table, path)
+    return TableRows(table, path)
 
 
 def records(file: Path) -> list[dict]:

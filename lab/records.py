@@ -7,7 +7,7 @@ import math
 import platform
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Iterator, Literal
@@ -130,6 +130,8 @@ class Record:
     def __init__(self, config, originals: Originals, device: torch.device):
         """`config` names the folder `out`. Raises UserError for a run there that must not be replaced or resumed."""
         self.folder, self.originals, self.started = config.out, originals, time.monotonic()
+        if hasattr(config, "keyword"):
+            config = replace(config, keyword=originals.keyword)  # the one that held, if none was given
         self.run = {
             "command": " ".join(["python", *sys.argv]),
             **described(config, originals.source),

@@ -95,8 +95,8 @@ def training_of(preset: str, config: Options, source: str, seed: int, hold_out: 
         "best": (BestRun, {"steps": config.steps, "precision": config.precision}),
     }[preset]
     run = kind(
-        source=source, seed=seed, hold_out=tuple(hold_out), latent=config.latent, device=config.device,
-        out=folder, plots=folder, **options,
+        source=source, keyword=data.KEYWORD, seed=seed, hold_out=tuple(hold_out), latent=config.latent,
+        device=config.device, out=folder, plots=folder, **options,
     )  # fmt: skip
     return presets.settled(run, training.choose_device(config.device))
 

@@ -92,7 +92,7 @@ def chosen(trial: Trial) -> tuple[data.Originals, torch.Tensor]:
 @lru_cache(4)
 def chosen_from(source: str, classes: str) -> tuple[data.Originals, torch.Tensor]:
     """The faces of `source` that have one of the `classes`, and their labels. Raises UserError for too few."""
-    faces = pictures(source, data.DataConfig().keyword)
+    faces = pictures(source, data.KEYWORD)
     whole = labels(faces.names, classes)
     originals, known = data.take(faces, (whole >= 0).nonzero().flatten().tolist()), whole[whole >= 0]
     members = Counter(dict(zip(originals.keys, known.tolist())).values())

@@ -40,9 +40,10 @@ def everything() -> data.Originals:
 @pytest.fixture
 def decoded_once(monkeypatch, faces, everything):
     """The scripts open Twemoji's pictures again and again; here that is done once for all tests."""
-    load, ready = data.load_originals, {("twemoji", "face"): faces, ("twemoji", ""): everything}
+    load = data.load_originals
+    ready = {("twemoji", "face"): faces, ("twemoji", None): faces, ("twemoji", ""): everything}
 
-    def loaded(source="twemoji", keyword="face", skip_bad=False):
+    def loaded(source="twemoji", keyword=None, skip_bad=False):
         return ready.get((source, keyword)) or load(source, keyword, skip_bad)
 
     monkeypatch.setattr(data, "load_originals", loaded)

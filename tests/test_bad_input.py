@@ -152,7 +152,7 @@ OPTIONS = {
         (["--budgets", "5", "nan"], "--budgets is nan"),
         (["--budgets", "-5"], "--budgets"),
         (["--out", "text.txt"], "text.txt cannot be written"),
-        (["--runs", "text.txt"], "text.txt cannot be written"),
+        (["--plots", "text.txt"], "text.txt cannot be written"),
     ],
 }
 

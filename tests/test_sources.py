@@ -12,9 +12,12 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
+import autoencoder
 import data
 from common import sources
 from common.errors import UserError
+from lab import trained
+from lab.options import ReportRun
 
 ODD_NAMES = ["a*b", "my[1]", "q?", "a::b", "file:a", "{a,b}", "a%20b", "#1"]
 
@@ -206,6 +209,50 @@ def test_rows_are_numbered_over_batches(tmp_path):
 def test_a_keyword_without_letters_does_not_mean_all(keyword):
     with pytest.raises(UserError, match="has no letter"):
         data.load_originals("twemoji", keyword)
+
+
+OWN = ("dog", "grinning face", "tree", "crying-face", "car", "house", "boat")
+
+
+def own(kind: str, folder, texts) -> str:
+    """An own source of `kind` with these descriptions."""
+    if kind == "parquet":
+        return write(folder / "own.parquet", range(0, 30 * len(texts), 30), texts)
+    return write_folder(folder / "own", **{f"{text}_png": encoded(30 * grey) for grey, text in enumerate(texts)})
+
+
+@pytest.mark.parametrize("kind", ["parquet", "folder"])
+@pytest.mark.parametrize(
+    "texts, keyword, held, taken, said",
+    [
+        (OWN, None, "face", 2, "keyword 'face' keeps 2 of 7 pictures; --keyword \"\" takes all\n"),
+        (OWN, "boat", "boat", 1, "keyword 'boat' keeps 1 of 7 pictures; --keyword \"\" takes all\n"),
+        (OWN, "", "", 7, ""),
+        (OWN[4:], None, "", 3, "no description has the keyword 'face': all 3 pictures are taken\n"),
+        (OWN[1:2], None, "face", 1, ""),
+    ],
+)
+def test_own_pictures_that_a_keyword_leaves_out_are_counted(tmp_path, capsys, kind, texts, keyword, held, taken, said):
+    originals = data.asked_for(data.DataConfig(source=own(kind, tmp_path, texts), keyword=keyword))
+    assert (originals.keyword, len(originals.names), capsys.readouterr().out) == (held, taken, said)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "folder"])
+def test_a_given_keyword_that_matches_no_own_picture_is_an_error(tmp_path, kind):
+    with pytest.raises(UserError, match="matches --keyword 'face'; try another word, or '' for all"):
+        data.asked_for(data.DataConfig(source=own(kind, tmp_path, OWN[4:]), keyword="face"))
+
+
+@pytest.mark.parametrize("preset", ["report", "best"])
+def test_the_record_names_the_keyword_that_held(tmp_path, command, preset):
+    source, tiny = own("folder", tmp_path, OWN[4:] + OWN[:1] + OWN[2:3]), ("--copies", "1", "--latent", "2")
+    short = ("--epochs", "1") if preset == "report" else ("--steps", "1", "--pca-images", "8", "--split", "emoji")
+    status, output, error = command(autoencoder, "--preset", preset, "--source", source, *tiny, *short)
+    assert status == 0 and output.count("all 5 pictures are taken") == 1, error
+    run = tmp_path / "runs/autoencoder"
+    assert json.loads((run / "run.json").read_text())["config"]["keyword"] == ""
+    model, trained_on = trained.network(ReportRun(source=source, out=run))
+    assert len(trained.splits_of(model, trained_on).originals.names) == 5
 
 
 def test_no_source_but_the_hubs_opens_a_connection(tmp_path, monkeypatch):
