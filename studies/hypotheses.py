@@ -81,15 +81,25 @@ EXPERIMENTS = {
         "augmentation",
         {name: replace(FACES, augmentation=name) for name in ("none", "original", "adversarial")},
         (
-            Hypothesis("1h", "augmentation improves generalization: less overfitting", "gap", "original", "lower", "none"),
+            Hypothesis(
+                "1h", "augmentation improves generalization: less overfitting", "gap", "original", "lower", "none"
+            ),
             Hypothesis("1h", "augmentation lowers the error on unseen emoji", "mse", "original", "lower", "none"),
             Hypothesis(
-                "1h", "augmentation lowers the error on moved and recoloured unseen emoji", "copies_mse", "original",
-                "lower", "none",
+                "1h",
+                "augmentation lowers the error on moved and recoloured unseen emoji",
+                "copies_mse",
+                "original",
+                "lower",
+                "none",
             ),
             Hypothesis(
-                "2f.3", "augmentation makes the training emoji harder to reconstruct", "train_mse", "original",
-                "higher", "none",
+                "2f.3",
+                "augmentation makes the training emoji harder to reconstruct",
+                "train_mse",
+                "original",
+                "higher",
+                "none",
             ),
             Hypothesis(
                 "1a", "adversarial examples are worth exploring as augmentation", "mse", "adversarial", "lower", "none"
@@ -130,7 +140,9 @@ EXPERIMENTS = {
         },
         (
             Hypothesis("2e", "50 copies of each emoji resulted in overfitting", "gap", "50", "higher", "4"),
-            Hypothesis("2f.3", "augmentation makes the classification robust", "balanced_accuracy", "50", "higher", "none"),
+            Hypothesis(
+                "2f.3", "augmentation makes the classification robust", "balanced_accuracy", "50", "higher", "none"
+            ),
             Hypothesis("2f.3", "augmentation hurts the reconstruction beside it", "mse", "50", "higher", "none"),
         ),
     ),
@@ -143,10 +155,16 @@ EXPERIMENTS = {
         },
         (
             Hypothesis(
-                "2f.1", "a harder classification makes for better features", "mse", "seven emotions", "lower",
+                "2f.1",
+                "a harder classification makes for better features",
+                "mse",
+                "seven emotions",
+                "lower",
                 "happy or sad",
             ),
-            Hypothesis("2f.1", "a hard classification benefits the autoencoder", "mse", "seven emotions", "lower", "none"),
+            Hypothesis(
+                "2f.1", "a hard classification benefits the autoencoder", "mse", "seven emotions", "lower", "none"
+            ),
         ),
     ),
     "latent": Experiment(
@@ -158,4 +176,4 @@ EXPERIMENTS = {
             Hypothesis("2f.2", "a smaller latent generalizes better: less overfitting", "gap", "64", "lower", "128"),
         ),
     ),
-}  # fmt: skip
+}

@@ -223,8 +223,8 @@ def balanced_accuracy(trial: Trial, model: nn.Module, tested: data.Originals, de
 def measure(trial: Trial) -> dict[str, float | list | None]:
     """Train and test. A pure function of the trial: in one thread, since other cores have other trials.
 
-    `mse` is of the tested pictures, `copies_mse` of their augmented copies, and `train_mse` of the faces trained on, all
-    but the copies upright. They are lists over `steps`; accuracies are None where nothing was taught.
+    `mse` is of the tested pictures, `copies_mse` of their augmented copies, and `train_mse` of the faces trained on,
+    upright. They are lists over `steps`; accuracies are None where nothing was taught.
     """
     started, config, device = time.monotonic(), preset_of(trial), training.choose_device(trial.device)
     given, names = material(trial, config)
