@@ -20,6 +20,7 @@ import torch
 
 import data
 from common import command_line
+from lab import classification
 
 datasets.disable_progress_bars()
 torch.set_num_threads(1)  # for networks this small a second thread only waits; on a busy machine, for seconds
@@ -35,6 +36,12 @@ def faces() -> data.Originals:
 @pytest.fixture(scope="session")
 def everything() -> data.Originals:
     return data.load_originals("twemoji", "")
+
+
+@pytest.fixture(scope="session")
+def faces_of_a_class(faces):
+    """The happy and sad faces, and their labels."""
+    return classification.classify(faces)
 
 
 @pytest.fixture
