@@ -4,6 +4,7 @@
     python autoencoder.py --resume                              # go on after a kill, to the same bits
     python autoencoder.py --split emoji --out runs/unseen       # test emoji never seen in training
     python autoencoder.py --preset best --split emoji --out runs/best  # a network that beats PCA on unseen emoji
+    python autoencoder.py --preset best --split emoji --out runs/best --beside runs/unseen  # drawn beside another one
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
 Expect a test MSE of about 0.014 (PCA with 128 components: 0.005) after 40 to 75 s on 2 cores, whatever the processor;
@@ -22,6 +23,7 @@ from lab.options import BestRun, ReportRun
 class Config(ReportRun):
     """Train the report's autoencoder and print its test error beside PCA's and the mean image's."""
 
+    beside: Path | None = None  # folder of another trained network to show as a row
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
 
 
@@ -30,6 +32,7 @@ class BestConfig(BestRun):
     """Train the best preset's autoencoder and print its test error beside PCA's and the mean image's."""
 
     refine_steps: int = 30  # steps that improve each test image's latent for a second test error; 0: none
+    beside: Path | None = None  # folder of another trained network to show as a row
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
 
     def __post_init__(self):
@@ -40,23 +43,43 @@ class BestConfig(BestRun):
 if __name__ == "__main__":
     command_line.answer(Config, BestConfig)  # --help and mistakes: before the imports that take seconds
 
+import torch
+
 import data
-from common import figures
-from lab import presets, records, trained, training
+from common import charts, figures
+from lab import baselines, presets, records, trained, training
 from lab.contract import decode_all, encode_all
 
 
-def draw(network: presets.Trained, splits: data.Splits, errors: dict, config: Config | BestConfig, device) -> None:
-    """Learning curves, and five test images beside their reconstructions."""
-    chosen = data.examples(splits.test)
-    images = splits.test.images[chosen]
-    outputs = decode_all(network.model, encode_all(network.model, images, device), device)
-    titles = [splits.originals.names[i] for i in splits.test.emoji[chosen]]
-    lines = {f"PCA, {config.latent} components": errors["pca_mse"], "mean image": errors["mean_image_mse"]}
+def rows(network: presets.Trained, metrics: dict, images: torch.Tensor, other, device) -> list:
+    """(label, pictures) of each row of the figure: (N, 3, 64, 64) originals, and what networks and PCA make of them.
+
+    `other` is None, or another network and its metrics.
+    """
+
+    def row(model, its: dict) -> tuple[str, torch.Tensor]:
+        label = f"{its['preset']} preset\n{Path(its['network']).name}\ntest MSE {its['test_mse']:.4f}"
+        return label, decode_all(model, encode_all(model, images, device), device)
+
+    pca = f"PCA, {network.pca.n_components_} numbers\ntest MSE {metrics['pca_mse']:.4f}"
+    return [
+        ("original", images),
+        *([row(*other)] if other else []),
+        (pca, baselines.reconstruct(network.pca, images)),
+        row(network.model, metrics),
+    ]
+
+
+def draw(network: presets.Trained, splits: data.Splits, metrics: dict, other, config, device) -> None:
+    """Learning curves, and reconstructions of the first five test emoji, upright and in their own colours."""
+    emoji = data.examples(splits.test)
+    titles = [splits.originals.names[i] for i in emoji]
+    lines = {f"PCA, {config.latent} components": metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
     prefix = "autoencoder" if config.preset == "report" else f"autoencoder_{config.preset}"
+    shown = rows(network, metrics, splits.originals.images[emoji], other, device)
     for path in (
-        figures.learning_curves(network.history, config.plots / f"{prefix}_curves.png", lines),
-        figures.reconstructions(images, outputs, titles, config.plots / f"{prefix}_reconstructions.png"),
+        charts.learning_curves(network.history, config.plots / f"{prefix}_curves.png", lines),
+        figures.reconstructions(shown, titles, config.plots / f"{prefix}_reconstructions.png"),
     ):
         print("figure", path)
 
@@ -66,9 +89,10 @@ def main(config: Config | BestConfig) -> dict:
     device = training.choose_device(config.device)
     config = presets.settled(config, device, records.resumed_config(config))
     splits = data.load(config)
+    other = trained.beside(config.beside, config, splits.originals.source) if config.beside else None
     with records.recording(config, splits.originals, device) as record:
         network, metrics = trained.train_and_save(config, splits, device, record)
-        draw(network, splits, metrics, config, device)
+        draw(network, splits, metrics, other, config, device)
         return record.finish(metrics)
 
 

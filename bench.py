@@ -2,6 +2,7 @@
 
     python bench.py                # everything, about 40 minutes on 2 cores
     python bench.py --quick        # a minute, to see that it works; its numbers mean nothing
+    python bench.py --curves-only  # error against seconds, 5 minutes: that part of the record, and the figure
 
 Every run is a whole process of its own, timed from outside; where time is compared the runs take turns. Then once more
 as on a processor with AVX2 alone, without bfloat16, and beside other processes that keep the machine busy.
@@ -32,6 +33,7 @@ class Config:
     steps: int = 1800  # of the best preset
     budgets: tuple[float, ...] = (5, 15, 45)  # seconds of training: what less than the best preset's time buys
     quick: bool = False  # two epochs, few steps, one repeat, everything in runs/
+    curves_only: bool = False  # make the figure and its part of the record alone; the rest of the record stays
 
     out: Path = Path("runs/bench")  # folder of results.json and of the single runs' records
     plots: Path = Path("plots")  # folder of the figure
@@ -50,7 +52,7 @@ if __name__ == "__main__":
 import torch
 
 import data
-from common import figures, files
+from common import charts, files
 from lab import presets, records
 from lab.mixture import Mixture, Recipe
 from lab.options import BestPreset, Preset, ReportPreset
@@ -149,10 +151,10 @@ def ratios_of(unseen: list[dict], turns: dict[str, list[dict]], bests: list[dict
     }
 
 
-def curve(run: dict) -> list[tuple[float, float]]:
-    """(seconds since the process started, validation MSE) along a run; its lines count from its record's start."""
+def curve(run: dict) -> list[list[float]]:
+    """Points (seconds since the process started, test MSE) along a run; its lines count from its record's start."""
     before = run["process_seconds"] - run["seconds"]
-    return [(before + line["seconds"], line["val_loss"]) for line in run["lines"]]
+    return [[before + line["seconds"], line["val_loss"]] for line in run["lines"]]  # of the test set: studies/curve.py
 
 
 def table(rows: list[dict]) -> str:
@@ -174,11 +176,11 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
-# ---------------------------------------------------------------- the three parts
+# ---------------------------------------------------------------- the parts
 
 
-def as_it_is(config: Config) -> tuple[list[dict], dict, list[dict]]:
-    """Rows, ratios and the runs whose curves are drawn, on the processor as it is."""
+def as_it_is(config: Config) -> tuple[list[dict], dict]:
+    """Rows and ratios on the processor as it is."""
     bench = Bench(config.out)
     epochs, steps = ("--epochs", str(config.epochs)), (*BEST, "--steps", str(config.steps))
     print("report's order, in turns")
@@ -207,7 +209,7 @@ def as_it_is(config: Config) -> tuple[list[dict], dict, list[dict]]:
         "below the original's 0.0168, to plain": to_plain(turns["first"], plain),
         "test MSE of those runs": max(each(turns["first"], "test_mse")),
     }
-    return rows, ratios, [plain[0], report[0], report_unseen[0], best_unseen[0]]
+    return rows, ratios
 
 
 def as_with_avx2(config: Config) -> tuple[list[dict], dict]:
@@ -228,55 +230,68 @@ def as_with_avx2(config: Config) -> tuple[list[dict], dict]:
     return rows, ratios_of(unseen, turns, unseen)
 
 
-def draw(config: Config, drawn: list[dict]) -> Path:
-    """Error against seconds: the four runs' curves, and what smaller budgets of the best preset come to."""
-    print("what a budget buys")
-    bench = Bench(config.out)
-    budgets = [bench.ours(f"budget-{s}", *EMOJI, *BEST, "--seconds", str(s)) for s in config.budgets]
-    plain, report, report_unseen, best_unseen = drawn
-    curves = {
-        "plain implementation, report's order": list(zip(plain["seconds"], plain["val_mse"])),
-        "report preset, report's order": curve(report),
-        "report preset, unseen emoji": curve(report_unseen),
-        "best preset, unseen emoji": curve(best_unseen),
+def curves(config: Config) -> dict:
+    """Error against seconds on unseen emoji: (seconds since the process started, test MSE) along runs and at the ends
+    of smaller budgets, and PCA's test MSEs."""
+    print("curves, unseen emoji")
+    bench, script = Bench(config.out / "curves"), ("-m", "studies.curve")
+    plain = bench.plain(0, config.epochs, "--unseen")
+    report = bench.ours("report", *EMOJI, "--epochs", str(config.epochs), script=script)
+    best = bench.ours("best", *EMOJI, *BEST, "--steps", str(config.steps), script=script)
+    budgets = [bench.ours(f"budget-{s}", *EMOJI, *BEST, "--seconds", str(s), script=script) for s in config.budgets]
+    return {
+        **machine(),
+        "curves": {
+            "plain implementation": [list(point) for point in zip(plain["seconds"], plain["mse"])],
+            "report preset": curve(report),
+            "best preset": curve(best),
+        },
+        "ends": {"best preset, smaller budgets": [curve(run)[-1] for run in budgets]},
+        "pca": {"PCA-128, on the faces": report["pca_mse"], "PCA-128, on the best preset's images": best["pca_mse"]},
     }
-    ends = {"best preset, smaller budgets": [curve(run)[-1] for run in budgets]}
-    pca = {"PCA-128, unseen emoji": best_unseen["pca_mse"]}
-    return figures.error_against_seconds(curves, ends, pca, config.plots / "bench.png")
+
+
+def machine() -> dict:
+    """What the seconds depend on."""
+    return {"processor": records.processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
 
 
 def main(config: Config) -> dict:
-    """Run everything; returns what results.json holds."""
+    """Run everything, or the curves alone; returns what results.json holds."""
     if config.quick:
         tiny = {"seeds": 2, "avx2_seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "budgets": (1,)}
-        config = Config(**tiny, quick=True, out=config.out / "quick", plots=config.out / "quick")
+        folders = {"out": config.out / "quick", "plots": config.out / "quick"}
+        config = Config(**tiny, quick=True, curves_only=config.curves_only, **folders)
     files.writable(config.out, config.plots)
     with files.locked(config.out):
-        return measure(config)
+        path, remedy = config.out / "results.json", "--curves-only adds to the record of a whole run; make that first"
+        results = files.read_json(path, remedy) if config.curves_only else measure(config)
+        results["against_seconds"] = drawn = curves(config)
+        files.write_json(path, results)
+    figure = config.plots / "bench.png"
+    print("figure", charts.error_against_seconds(drawn["curves"], drawn["ends"], drawn["pca"], figure))
+    return results
 
 
 def measure(config: Config) -> dict:
-    """Everything, in the order in which no run disturbs a later one; recorded, printed and drawn."""
-    rows, ratios, drawn = as_it_is(config)
+    """Everything but the curves, in the order in which no run disturbs a later one; recorded and printed."""
+    rows, ratios = as_it_is(config)
     old_rows, old_ratios = as_with_avx2(config)
     print("beside busy processes")
     others = {} if config.quick else beside_others(Bench(config.out))
-    figure = draw(config, drawn)
     print("throughput")  # last: a process that is started by a large one counts as large itself
     rates = throughputs(config.repeats, 2 if config.quick else 14)
     for entry in rows:
         entry["images_per_second"] = rates.get(entry["method"])
-    about = {"processor": records.processor(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    results = {**about, "quick": config.quick, "rows": rows, "ratios": ratios}
-    results |= {"avx2": {"rows": old_rows, "ratios": old_ratios}, "beside_busy_processes": others}
-    files.write_json(config.out / "results.json", results)
     for title, its_rows, its_ratios in (("as it is", rows, ratios), ("with AVX2 alone", old_rows, old_ratios)):
         print(f"{title}\n{table(its_rows)}")
         for name, value in its_ratios.items():
             print(f"{name}: {', '.join(f'{v:.3f}' for v in value) if isinstance(value, list) else value}")
     for name, seconds in others.items():
         print(f"{name}, beside 0, 1 and 2 busy processes: {', '.join(f'{s:.1f}' for s in seconds)} s")
-    print("figure", figure)
+    results = {**machine(), "quick": config.quick, "rows": rows, "ratios": ratios}
+    results |= {"avx2": {"rows": old_rows, "ratios": old_ratios}, "beside_busy_processes": others}
+    files.write_json(config.out / "results.json", results)
     return results
 
 

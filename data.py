@@ -38,7 +38,7 @@ from common.errors import UserError
 from common.names import normalise, twin_key, twin_keys
 from common.pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
 from common.seeds import generator, seed_for
-from common.sources import Row, twemoji_rows
+from common.sources import Row
 
 SPLIT = (0.6, 0.2, 0.2)  # train, validation and test
 FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
@@ -86,14 +86,8 @@ class Splits:
         """Sizes as the report prints them, with the number of distinct names."""
         sizes = {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
         originals, images = len(self.originals.names), sum(sizes.values())
-        names = len(set(map(twin_key, self.originals.names)))
-        return {
-            "originals": originals,
-            "copies": images - originals,
-            "images": images,
-            **sizes,
-            "distinct_names": names,
-        }
+        sizes = {"originals": originals, "copies": images - originals, "images": images} | sizes
+        return sizes | {"distinct_names": len(set(map(twin_key, self.originals.names)))}
 
     def leaked(self) -> int:
         """Number of test images whose emoji, or a twin or mirror image of it, is in the training set."""
@@ -279,9 +273,8 @@ def describe(splits: Splits) -> str:
 
 
 def examples(part: Part, count: int = 5) -> torch.Tensor:
-    """Indices of the first `count` images of different emoji in `part`: fixed, not chosen by their looks."""
-    first = {emoji: index for index, emoji in reversed(list(enumerate(part.emoji.tolist())))}
-    return torch.tensor(sorted(first.values())[:count])
+    """The first `count` different emoji of `part`, in its order: fixed, not chosen by their looks."""
+    return torch.tensor(list(dict.fromkeys(part.emoji.tolist()))[:count])
 
 
 def main(config: Config) -> dict[str, int]:
@@ -290,7 +283,9 @@ def main(config: Config) -> dict[str, int]:
     files.writable(config.plots)
     splits = load(config)
     print(describe(splits))
-    print("contact sheet  ", figures.contact_sheet(splits.originals.images, config.plots / "contact_sheet.png"))
+    images, kept = splits.originals.images, f' whose name contains "{config.keyword}"' if config.keyword else ""
+    title = f"{len(images):,} pictures{kept}. Source: {sources.credited(splits.originals.source)}"
+    print("contact sheet  ", figures.contact_sheet(images, title, config.plots / "contact_sheet.png"))
     return splits.counts()
 
 

@@ -61,7 +61,7 @@ import torch
 
 from common import files
 from lab import records, training
-from studies import charts, trial
+from studies import experiment_figure, trial
 from studies.findings import finding, table
 from studies.sweep import Runner, in_processes, on_ray, sweep
 from studies.verdicts import judge, row
@@ -127,7 +127,7 @@ def carry_out(config: Config, folder: Path, run: Runner | None) -> dict:
     for outcome in judged:
         print(f"{outcome['letter']}, {outcome['text']}: {finding(outcome)}")
     figure = config.plots / f"experiment_{config.name}.png"
-    print("figure", charts.experiment(rows, judged, experiment.varied, figure))
+    print("figure", experiment_figure.draw(rows, judged, experiment.varied, figure))
     metrics = {
         "command": " ".join(["python", *sys.argv]),
         "experiment": config.name,

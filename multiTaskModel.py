@@ -26,8 +26,8 @@ class Part2Options(RunOptions):
 
     copies: int | Literal["none"] = 50  # augmented copies of each original; the report's 23 emoji are few
     classification_weight: float = 0.5  # lambda: loss = MSE + lambda x cross-entropy
-    compare: bool = False  # train with and without the classification loss, in both split orders
-    seeds: int = 5  # runs of --compare for each split order, from --seed upwards
+    compare: bool = False  # train with and without the classification loss, in the report's order and on unseen emoji
+    seeds: int = 5  # runs of --compare for each of the two, from --seed upwards; on unseen emoji a fold each
     fold_seeds: int = 1  # divisions into folds with --split emoji, from --seed upwards
     out: Path = Path("runs/multitask")  # folder of the record and the weights
 
@@ -67,24 +67,12 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 
 import data
-from common import figures
-from lab import baselines, classification, networks, presets, records, training
+from common import charts, figures
+from lab import classification, networks, presets, records, training
 from lab.classification import CLASSES, FOLDS
 from lab.contract import decode_all, encode_all
-from lab.multitask import MultiTaskLoss, class_probabilities
-
-
-def fit(splits, labels, config, device, record, run: dict | None = None) -> tuple[presets.Trained, dict]:
-    """A trained network with a classifier, and its losses on the test set."""
-    loss_function = MultiTaskLoss(labels, config.classification_weight)
-    trained = presets.fit(config, splits, device, record, loss_function, len(CLASSES), run)
-    return trained, training.evaluate(trained.model, splits.test, loss_function, device)
-
-
-def baseline_errors(trained: presets.Trained, splits: data.Splits, config) -> dict[str, float]:
-    """Test MSEs of the mean image and of a PCA of the training images: the best preset's start saw no exact copies."""
-    own = config.preset == "report"
-    return baselines.errors(trained.pca if own else baselines.fit_pca(splits.train.images, config.latent), splits.test)
+from lab.multitask import class_probabilities
+from studies import classification_loss
 
 
 def sad_probability(model, images: torch.Tensor, device) -> torch.Tensor:
@@ -99,8 +87,8 @@ def report_order(originals, labels, config, device, record) -> dict:
     """Copy, then split: the original's run, with its figures. Returns the metrics."""
     splits = data.split(originals, config)
     print(data.describe(splits))
-    trained, test = fit(splits, labels, config, device, record)
-    errors = baseline_errors(trained, splits, config)
+    trained, test = classification.fit(splits, labels, config, device, record)
+    errors = classification.baseline_errors(trained, splits, config)
     networks.save(trained.model, originals, device, config.out)
 
     truth = labels[splits.test.emoji]
@@ -113,7 +101,7 @@ def report_order(originals, labels, config, device, record) -> dict:
     print(f"PCA, {config.latent} components: {errors['pca_mse']:.4f}; mean image: {errors['mean_image_mse']:.4f}")
     print(f"test accuracy: {test['accuracy']:.4f}; always {list(CLASSES)[majority]}: {majority_accuracy:.4f}")
     print("confusion (rows true, columns predicted):", dict(zip(CLASSES, confusion)))
-    draw(trained, splits, labels, predicted, errors, config, device)
+    draw(trained, splits, labels, {**test, **errors}, config, device)
     return {
         **splits.counts(),
         "leaked": splits.leaked(),
@@ -124,22 +112,34 @@ def report_order(originals, labels, config, device, record) -> dict:
     }
 
 
-def draw(trained: presets.Trained, splits: data.Splits, labels, predicted, errors: dict, config, device) -> None:
-    """Learning curves, five test images beside their reconstructions, and the latents in two dimensions."""
-    originals, model = splits.originals, trained.model
+def draw(trained: presets.Trained, splits: data.Splits, labels, errors: dict, config, device) -> None:
+    """Learning curves, reconstructions of the first five test emoji, and the latents in two dimensions."""
+    originals, model, names = splits.originals, trained.model, list(CLASSES)
     chosen = data.examples(splits.test)
-    images, truth = splits.test.images[chosen], labels[splits.test.emoji]
-    outputs = decode_all(model, encode_all(model, images, device), device)
-    titles = [f"true {list(CLASSES)[truth[i]]}, predicted {list(CLASSES)[predicted[i]]}" for i in chosen]
+    images, latents = originals.images[chosen], encode_all(model, originals.images, device)
+    sad = (sad_probability(model, images, device) > 0.5).long()
+    notes = [f"{names[label]},\npredicted {names[k]}" for label, k in zip(labels[chosen], sad)]
+    rows = [
+        ("original", images),
+        (f"reconstruction\ntest MSE {errors['mse']:.4f}", decode_all(model, latents[chosen], device)),
+    ]
     lines = {f"PCA, {config.latent} components": errors["pca_mse"], "mean image": errors["mean_image_mse"]}
-    latents = encode_all(model, originals.images, device).numpy()
-    points = PCA(min(2, config.latent), svd_solver="full").fit_transform(latents)
-    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a latent of one number has no second component
     prefix = config.plots / ("multitask" if config.preset == "report" else f"multitask_{config.preset}")
-    figures.learning_curves(trained.history, Path(f"{prefix}_curves.png"), lines, "mse")
-    figures.reconstructions(images, outputs, titles, Path(f"{prefix}_reconstructions.png"))
-    path = Path(f"{prefix}_latents.png")
-    figures.latent_map(torch.from_numpy(points), originals.images, labels.tolist(), list(CLASSES), path)
+    charts.learning_curves(trained.history, Path(f"{prefix}_curves.png"), lines, "mse")
+    titles = [originals.names[i] for i in chosen]
+    figures.reconstructions(rows, titles, Path(f"{prefix}_reconstructions.png"), notes)
+    seen = splits.train.emoji.unique()
+    held_out = sorted({*range(len(labels))} - {*seen.tolist()})  # none, where there are enough copies
+    panels = {f"{len(seen)} of {len(labels)} emoji in training": in_the_plane(latents, seen)}
+    charts.latent_map(panels, originals.images, labels.tolist(), names, held_out, Path(f"{prefix}_latents.png"))
+
+
+def in_the_plane(latents: torch.Tensor, fitted_to: torch.Tensor) -> torch.Tensor:
+    """(N, 2): (N, d) latents along the first two principal components of those at `fitted_to`."""
+    pca = PCA(min(2, latents.shape[1]), svd_solver="full").fit(latents[fitted_to].numpy())
+    points = pca.transform(latents.numpy())
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a latent of one number has no second component
+    return torch.from_numpy(points)
 
 
 # ---------------------------------------------------------------- unseen emoji
@@ -153,9 +153,11 @@ def cross_validate(originals, labels, config, device, record) -> dict:
         probability = {name: torch.zeros(count, dtype=torch.float64) for name in predictions}
         for fold, splits in enumerate(classification.folds(originals, labels, seeded)):
             assert splits.leaked() == 0, "an emoji stands on both sides of a fold"
-            trained, test = fit(splits, labels, seeded, device, record, {"fold_seed": seed, "fold": fold})
+            trained, test = classification.fit(
+                splits, labels, seeded, device, record, {"fold_seed": seed, "fold": fold}
+            )
             losses = {f"test_{name}": value for name, value in test.items()}
-            rows.append(losses | baseline_errors(trained, splits, config))
+            rows.append(losses | classification.baseline_errors(trained, splits, config))
             sad = {
                 "network": sad_probability(trained.model, splits.test.images, device),
                 "logistic_regression": classification.regression_probability(splits, labels),
@@ -205,41 +207,15 @@ def accuracy_on_unseen(name: str, divisions: list[np.ndarray], truth: np.ndarray
 
 
 def compare(originals, labels, config, device, record) -> dict:
-    """The paired difference that the classification loss makes to the test MSE, in both split orders."""
-    metrics, drawn = {}, {}
-    for order in ("report", "emoji"):
-        pairs, pca = [], []
-        for seed in range(config.seed, config.seed + config.seeds):
-            seeded = replace(config, split=order, seed=seed)
-            splits, pair = data.split(originals, seeded), {}
-            for weight in (config.classification_weight, 0.0):
-                run = {"split": order, "seed": seed, "classification_weight": weight}
-                weighted = replace(seeded, classification_weight=weight, compare=False)
-                trained, test = fit(splits, labels, weighted, device, record, run)
-                pair[weight] = test["mse"]
-            pairs.append(list(pair.values()))
-            pca.append(baseline_errors(trained, splits, config)["pca_mse"])
-            joint, alone = pairs[-1]
-            print(f"{order} order, seed {seed}: test MSE {joint:.4f} with, {alone:.4f} without; PCA {pca[-1]:.4f}")
-        differences = [joint - alone for joint, alone in pairs]
-        mean, half = baselines.mean_and_interval(differences, data.SPLIT[2] / data.SPLIT[0])
-        low, high = mean - half, mean + half
-        plain_half = baselines.mean_and_interval(differences)[1]
-        joint, alone = np.mean(pairs, axis=0)
-        print(f"{order} order: difference {mean:+.4f}, 95% interval {low:+.4f} to {high:+.4f} ({mean / alone:+.0%})")
-        drawn["report's order" if order == "report" else "unseen emoji"] = (differences, mean, half)
-        metrics[order] = {
-            "test_mse_with": float(joint),
-            "test_mse_without": float(alone),
-            "differences": differences,
-            "difference_mean": mean,
-            "difference_std": float(np.std(differences, ddof=1)),
-            "difference_interval": [low, high],
-            "difference_plain_interval": [mean - plain_half, mean + plain_half],
-            "pca_mse": float(np.mean(pca)),
-        }
-    figures.paired_differences(drawn, config.plots / "multitask_compare.png")
-    return {"seeds": config.seeds, "compare": metrics}
+    """What the classification loss does to the test MSE and to the latents. Returns the metrics."""
+    metrics, first = classification_loss.compare(originals, labels, config, device, record)
+    differences = {"report's order": metrics["compare"]["report"], "unseen emoji": metrics["compare"]["emoji"]}
+    charts.paired_differences(differences, config.plots / "multitask_compare.png")
+    titles = (f"lambda = {config.classification_weight:g}", "lambda = 0: no classification loss")
+    panels = {title: in_the_plane(latents, first.seen) for title, latents in zip(titles, first.latents)}
+    path = config.plots / "multitask_compare_latents.png"
+    charts.latent_map(panels, originals.images, labels.tolist(), list(CLASSES), first.held_out.tolist(), path)
+    return metrics
 
 
 def main(config: Config | BestConfig) -> dict:
@@ -247,7 +223,7 @@ def main(config: Config | BestConfig) -> dict:
     device = training.choose_device(config.device)
     config = presets.settled(config, device, records.resumed_config(config))
     originals, labels = classification.classify(data.asked_for(config))
-    if config.split == "emoji":
+    if config.split == "emoji" or config.compare:
         classification.require_members(originals, labels, FOLDS)
     data.check(originals, config)
     run = compare if config.compare else cross_validate if config.split == "emoji" else report_order

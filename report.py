@@ -7,7 +7,6 @@
 Nothing is computed here but means, spreads and ratios of what the records hold.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -55,35 +54,24 @@ class Config:
             raise UserError("--check changes nothing and --collect does; give one of them")
 
 
-def read(path: Path, remedy: str) -> dict:
-    """A JSON file with names and values. Raises UserError with the remedy if it is missing or none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("it holds no names and values")
-        return content
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read ({error}); {remedy}") from None
-
-
 def collected(runs: Path) -> dict[str, dict]:
     """What the pages need of every run, by the names of the records: its command and its metrics. Raises UserError."""
     records, remedy = {}, "first run its command in the report"
     for name in RUNS:
-        run, metrics = (read(runs / name / file, remedy) for file in ("run.json", "metrics.json"))
+        run, metrics = (files.read_json(runs / name / file, remedy) for file in ("run.json", "metrics.json"))
         if lacking := set(ABOUT) - set(run):
             raise UserError(f"{runs / name}/run.json lacks {' and '.join(sorted(lacking))}; {remedy}")
         records[name] = {**{key: run[key] for key in ABOUT}, **metrics}
     for name in EXPERIMENTS:
         path = runs / "experiments" / f"{name}.json"
-        records[f"experiment-{name}"] = read(path, f"first run `python experiments.py {name}`")
-    return records | {"bench": read(runs / "bench" / "results.json", "first run `python bench.py`")}
+        records[f"experiment-{name}"] = files.read_json(path, f"first run `python experiments.py {name}`")
+    return records | {"bench": files.read_json(runs / "bench" / "results.json", "first run `python bench.py`")}
 
 
 def recorded(project: Path = HERE) -> dict[str, dict]:
     """The records of the report, by their names. Raises UserError if one is missing."""
-    names = (*RUNS, *(f"experiment-{name}" for name in EXPERIMENTS), "bench")
-    return {name: read(project / RECORDS / f"{name}.json", "take the records with --collect") for name in names}
+    names, remedy = (*RUNS, *(f"experiment-{name}" for name in EXPERIMENTS), "bench"), "take the records with --collect"
+    return {name: files.read_json(project / RECORDS / f"{name}.json", remedy) for name in names}
 
 
 def drawn(plots: Path, project: Path) -> dict[str, bytes]:

@@ -1,4 +1,7 @@
-"""Every figure of the project is drawn here. Pictures are (N, 3, H, W) tensors, uint8 or float in [0, 1]."""
+"""Every figure of pictures in rows and sheets is drawn here; curves and charts are in charts.py.
+
+Pictures are (N, 3, H, W) tensors, uint8 or float in [0, 1].
+"""
 
 import io
 import os
@@ -12,8 +15,6 @@ os.environ["MPLBACKEND"] = (
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-from matplotlib.ticker import LogFormatter
 from PIL import Image
 from torch import nn
 
@@ -45,8 +46,8 @@ def show(axes, picture: torch.Tensor, title: str = "") -> None:
         axes.set_title(lines, fontsize=8, parse_math=False)  # a name may hold a $
 
 
-def contact_sheet(images: torch.Tensor, path: Path, columns: int = 20) -> Path:
-    """All pictures in one grid, each at half a thumbnail's size, with white between them."""
+def contact_sheet(images: torch.Tensor, title: str, path: Path, columns: int = 20) -> Path:
+    """All pictures in one grid under a title, each at half a thumbnail's size, with white between them."""
     images = nn.functional.pad(images, (GUTTER,) * 4, value=255)
     missing = -len(images) % columns
     white = torch.full((missing, *images.shape[1:]), 255, dtype=images.dtype)
@@ -56,47 +57,26 @@ def contact_sheet(images: torch.Tensor, path: Path, columns: int = 20) -> Path:
     figure = Figure(figsize=(9, 9 * height / width))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(sheet.permute(1, 2, 0).numpy())
+    axes.set_title("\n".join(textwrap.wrap(title, 120, max_lines=3)), fontsize=9, parse_math=False)
     axes.axis("off")
     return save(figure, path)
 
 
-def learning_curves(history: list[dict], path: Path, baselines: dict[str, float], loss: str = "loss") -> Path:
-    """Train and validation MSE per epoch or step, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
-
-    The test MSE of the baselines are lines across. Where the rows hold accuracies, a second panel shows them.
-    """
-    accuracies = "val_accuracy" in history[0]
-    figure = Figure(figsize=(9.6 if accuracies else 6.4, 3.4), layout="constrained")
-    panels = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
-    unit = "epoch" if "epoch" in history[0] else "step"
-    times = [row[unit] for row in history]
-    for axes, quantity in zip(panels, (loss, "accuracy")):
-        for part, name, color in (("train", "training", TRAIN), ("val", "validation", VAL)):
-            axes.plot(
-                times, [row[f"{part}_{quantity}"] for row in history], color=color, label=name, marker=".", markersize=4
-            )
-        axes.grid(alpha=0.25, which="both")
-        axes.set_xlabel(unit)
-    for (name, value), style in zip(baselines.items(), ("--", ":")):
-        panels[0].axhline(value, color=REFERENCE, linestyle=style, linewidth=1, label=f"{name} (test)")
-    panels[0].set(ylabel="MSE per image", yscale="log")
-    panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.4)))  # less than two decades: more labels
-    if accuracies:
-        panels[1].set(ylabel="accuracy", ylim=(0, 1.03))
-    panels[0].legend(fontsize=8, edgecolor="none", framealpha=0.9)
-    return save(figure, path)
-
-
-def reconstructions(inputs: torch.Tensor, outputs: torch.Tensor, titles: Sequence[str], path: Path) -> Path:
-    """Inputs in the upper row, under their titles; their reconstructions below."""
-    count = len(inputs)
-    figure = Figure(figsize=(1.5 * count, 3.1))
-    axes = figure.subplots(2, count, squeeze=False, gridspec_kw={"hspace": 0.08})
-    for column in range(count):
-        show(axes[0, column], inputs[column], titles[column])
-        show(axes[1, column], outputs[column])
-    axes[0, 0].set_ylabel("input", fontsize=9)
-    axes[1, 0].set_ylabel("reconstruction", fontsize=9)
+def reconstructions(
+    rows: Sequence[tuple[str, torch.Tensor]], titles: Sequence[str], path: Path, notes: Sequence[str] = ()
+) -> Path:
+    """Rows of pictures, each with its label at the left: first the originals, under their titles; `notes` below all."""
+    count = len(titles)
+    figure = Figure(figsize=(1.4 * count, 1.45 * len(rows)))
+    grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"hspace": 0.06, "wspace": 0.06})
+    for row, (places, (label, pictures)) in enumerate(zip(grid, rows)):
+        for axes, picture, title in zip(places, pictures, titles):
+            show(axes, picture, "" if row else title)
+        places[0].set_ylabel(
+            label, fontsize=9, rotation=0, ha="right", va="center", labelpad=8, linespacing=1.4, parse_math=False
+        )
+    for axes, note in zip(grid[-1], notes):
+        axes.set_xlabel(note, fontsize=8)
     return save(figure, path)
 
 
@@ -115,40 +95,6 @@ def classes(
         for axes, i in zip(row, members):
             show(axes, images[i], names[i])
         row[0].set_ylabel(class_names[labels[members[0]]], fontsize=10)
-    return save(figure, path)
-
-
-def latent_map(
-    points: torch.Tensor, images: torch.Tensor, labels: Sequence[int], class_names: Sequence[str], path: Path
-) -> Path:
-    """Each emoji at its (N, 2) point, framed in the colour of its class."""
-    figure = Figure(figsize=(6.4, 5), layout="constrained")
-    axes = figure.subplots()
-    for k, (name, color) in enumerate(zip(class_names, CLASSES)):
-        members = [i for i, label in enumerate(labels) if label == k]
-        axes.scatter(points[members, 0], points[members, 1], color=color, s=30, label=name)
-        for i in members:
-            thumbnail = OffsetImage(images[i].permute(1, 2, 0).numpy(), zoom=0.42)
-            frame = dict(edgecolor=color, linewidth=1.5, boxstyle="square,pad=0.05")
-            axes.add_artist(AnnotationBbox(thumbnail, tuple(points[i].tolist()), bboxprops=frame, pad=0.1))
-    axes.set(xlabel="first principal component of the latents", ylabel="second")
-    axes.margins(0.1)
-    axes.legend(frameon=False)
-    return save(figure, path)
-
-
-def paired_differences(differences: dict[str, tuple[Sequence[float], float, float]], path: Path) -> Path:
-    """A row per setting: (a dot per seed, their mean, half its 95% interval). Zero is no effect."""
-    figure = Figure(figsize=(6.4, 0.8 + 0.7 * len(differences)), layout="constrained")
-    axes = figure.subplots()
-    for row, (values, mean, half) in enumerate(differences.values()):
-        axes.plot(values, [row] * len(values), "o", color=TRAIN, alpha=0.6, label=None if row else "one seed")
-        label = None if row else "mean, corrected 95% interval"
-        axes.errorbar(mean, row + 0.2, xerr=half, fmt="D", color=VAL, capsize=4, label=label)
-    axes.axvline(0, color=REFERENCE, linewidth=1)
-    axes.set(yticks=range(len(differences)), yticklabels=differences, ylim=(-0.5, len(differences) - 0.2))
-    axes.set_xlabel("test MSE with the classification loss minus without")
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
     return save(figure, path)
 
 
@@ -189,7 +135,9 @@ def strip(pictures: Sequence[torch.Tensor], titles: Sequence[str], path: Path) -
 KEY = "green: of all faces, the true cat (above the column) is nearest; red: another emoji is nearer"
 
 
-def analogy_sheet(cats: torch.Tensor, composites: torch.Tensor, pairs, right: Sequence[bool], path: Path) -> Path:
+def analogy_sheet(
+    cats: torch.Tensor, composites: torch.Tensor, pairs, right: Sequence[bool], title: str, path: Path
+) -> Path:
     """Row i, column j: the composite that should be cat j, made from cat i; the cats themselves above and at the left.
 
     Right answers have a green frame, wrong ones a red one.
@@ -208,22 +156,7 @@ def analogy_sheet(cats: torch.Tensor, composites: torch.Tensor, pairs, right: Se
         show(axes, picture)
         for spine in axes.spines.values():
             spine.set(color="#2ca02c" if correct else "#d62728", linewidth=2)
-    figure.text(0.5, 0.085, KEY, ha="center", va="top", fontsize=8)
+    figure.text(0.5, 0.9, title, ha="center", va="bottom", fontsize=9)
+    figure.text(0.5, 0.1, KEY, ha="center", va="top", fontsize=8)
     grid[0, 0].text(0.5, 0.5, "from ↓\ninto →", ha="center", va="center", fontsize=7, transform=grid[0, 0].transAxes)
-    return save(figure, path)
-
-
-def error_against_seconds(curves: dict, ends: dict, lines: dict[str, float], path: Path) -> Path:
-    """Validation MSE over the seconds since a process started: curves, dots for the ends of others, lines."""
-    figure = Figure(figsize=(7.2, 4), layout="constrained")
-    axes = figure.subplots()
-    for name, points in curves.items():
-        axes.plot(*zip(*points), label=name, linewidth=1.5)
-    for name, points in ends.items():
-        axes.plot(*zip(*points), "o", color="black", label=name, markersize=5)
-    for name, value in lines.items():
-        axes.axhline(value, color=REFERENCE, linestyle="--", linewidth=1, label=f"{name} (test)")
-    axes.set(xlabel="seconds since the process started", ylabel="validation MSE per image", yscale="log")
-    axes.grid(alpha=0.25, which="both")
-    axes.legend(frameon=False, fontsize=8)
     return save(figure, path)

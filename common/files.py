@@ -104,6 +104,17 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def read_json(path: Path, remedy: str) -> dict:
+    """A JSON file with names and values. Raises UserError with the remedy if it is missing or none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no names and values")
+        return content
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read ({error}); {remedy}") from None
+
+
 def write_json(path: Path, content: dict) -> None:
     """A JSON file, whole or not at all."""
     with written_whole(path) as temporary:

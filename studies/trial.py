@@ -104,12 +104,8 @@ def chosen_from(source: str, classes: str) -> tuple[data.Originals, torch.Tensor
 
 
 def fold_of(trial: Trial) -> data.Splits:
-    """The emoji to train on and those to test on, each once, without twins or mirror images on both sides.
-
-    Seed s tests fold s mod 5 of the s // 5-th division, so that five seeds test every emoji once.
-    """
-    division = data.DataConfig(copies="none", seed=trial.seed // classification.FOLDS)
-    return classification.folds(*chosen(trial), division)[trial.seed % classification.FOLDS]
+    """The emoji to train on and those to test on, each once, without twins or mirror images on both sides."""
+    return classification.fold_of_seed(*chosen(trial), data.DataConfig(copies="none", seed=trial.seed))
 
 
 def divide(trial: Trial) -> tuple[data.Originals, data.Originals]:

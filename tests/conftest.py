@@ -19,7 +19,8 @@ import pytest
 import torch
 
 import data
-from common import command_line
+from common import command_line, sources
+from lab import classification
 
 datasets.disable_progress_bars()
 torch.set_num_threads(1)  # for networks this small a second thread only waits; on a busy machine, for seconds
@@ -35,6 +36,12 @@ def faces() -> data.Originals:
 @pytest.fixture(scope="session")
 def everything() -> data.Originals:
     return data.load_originals("twemoji", "")
+
+
+@pytest.fixture(scope="session")
+def faces_of_a_class(faces):
+    """The happy and sad faces, and their labels."""
+    return classification.classify(faces)
 
 
 @pytest.fixture
@@ -103,7 +110,7 @@ def write_parquet(path, **columns):
 
 @pytest.fixture(scope="session")
 def picture():
-    return data.twemoji_rows()[0][2]()
+    return sources.twemoji_rows()[0][2]()
 
 
 @pytest.fixture

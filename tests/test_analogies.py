@@ -189,4 +189,5 @@ def test_the_benchmark_leaves_its_table_and_sheets(config, capsys):
         assert row["mrr_mean"] >= row["top1_mean"]
     for method in ("report's network", "drawn cats"):  # held out is not seen
         assert rows[method, True, "faces"]["mse_to_truth"] != rows[method, False, "faces"]["mse_to_truth"]
-    assert len(list(config.plots.glob("analogies_*.png"))) == 2
+    sheets = {f"analogies_{name}_{answers}.png" for name in analogies.SHOWN for answers in ("seen", "held_out")}
+    assert {path.name for path in config.plots.glob("analogies_*.png")} == sheets

@@ -1,12 +1,15 @@
 """The benchmark runs in its tiny mode, and its table holds what was measured."""
 
 import json
+from functools import partial
 
 import pytest
 
+import autoencoder
 import bench
 from common import files
 from common.errors import UserError
+from studies import curve
 from studies.processes import process
 
 
@@ -37,6 +40,27 @@ def test_a_folder_in_use_is_refused_in_one_line(command, tmp_path):
     assert status == 2 and "is in use by another run" in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("kind", [curve.Config, curve.BestConfig])
+def test_the_losses_of_a_curve_are_those_of_the_test_set_and_change_nothing_else(tmp_path, kind):
+    tiny = {"source": "twemoji", "keyword": "cat face", "split": "emoji", "copies": 2, "batch_size": 8, "latent": 4}
+    tiny |= {"epochs": 2} if kind is curve.Config else {"steps": 3, "pca_images": 64, "train_on": "faces"}
+    with_test, usual = tmp_path / "curve", tmp_path / "usual"
+    metrics = curve.main(kind(**tiny, out=with_test, plots=with_test))
+    part1 = autoencoder.Config if kind is curve.Config else partial(autoencoder.BestConfig, refine_steps=0)
+    other = autoencoder.main(part1(**tiny, out=usual, plots=usual))
+    lines, usual_lines = (
+        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        for folder in (with_test, usual)
+    )
+    assert lines[-1]["val_loss"] == metrics["test_mse"] == other["test_mse"] != usual_lines[-1]["val_loss"]
+    assert [line["train_loss"] for line in lines] == [line["train_loss"] for line in usual_lines]
+
+
+def test_curves_alone_are_added_to_a_record_that_is_there(command, tmp_path):
+    status, _, error = command(bench, "--curves-only", "--quick", "--out", str(tmp_path))
+    assert status == 2 and "make that first" in error and error.count("\n") == 1
+
+
 @pytest.mark.long
 def test_main_in_its_tiny_mode(tmp_path):
     results = bench.main(bench.Config(quick=True, out=tmp_path))
@@ -47,4 +71,9 @@ def test_main_in_its_tiny_mode(tmp_path):
     assert by_method["report preset"]["peak_mb"] > 100 and by_method["report preset"]["process_seconds"] > 1
     assert len(by_method["best preset, encoder alone"]["images_per_second"]) == len(bench.SIZES)
     assert results["avx2"]["ratios"]["precision of the best preset"] == "float32"
-    assert (tmp_path / "quick/bench.png").exists()
+    (tmp_path / "quick/bench.png").unlink()
+    again = bench.main(bench.Config(quick=True, curves_only=True, out=tmp_path))
+    assert (tmp_path / "quick/bench.png").exists() and again["rows"] == results["rows"]
+    assert {name: len(points) for name, points in again["against_seconds"]["curves"].items()} == {
+        "plain implementation": 2, "report preset": 2, "best preset": 6
+    }  # fmt: skip

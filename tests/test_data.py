@@ -10,7 +10,7 @@ from PIL import Image
 
 import data
 from common.copies import AUGMENT
-from common import hub
+from common import hub, sources
 from common.errors import UserError
 from data import DataConfig
 
@@ -28,7 +28,7 @@ def test_twemoji_is_the_size_of_the_reports_dataset(faces):
 
 
 def test_every_emoji_with_a_picture_is_there_once():
-    rows = data.twemoji_rows()
+    rows = sources.twemoji_rows()
     assert len(rows) == 3778
     assert len({label for _, label, _ in rows}) == 3778
 

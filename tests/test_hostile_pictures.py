@@ -193,7 +193,7 @@ def test_any_description_is_a_name_and_a_title(tmp_path):
     assert originals.names == list(TEXTS.values())
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the figures' font has Latin letters only: boxes for others
-        path = figures.reconstructions(originals.images, originals.images, originals.names, tmp_path / "figure.png")
+        path = figures.reconstructions([("original", originals.images)], originals.names, tmp_path / "figure.png")
     width, height = Image.open(path).size
     assert width < 2500 and height < 800
 

@@ -1,4 +1,4 @@
-"""Part 2: the classes, the losses, the folds and the script itself."""
+"""Part 2: the losses and the script itself."""
 
 import json
 
@@ -9,8 +9,9 @@ import torch
 
 import data
 import multiTaskModel as part2
+from common import sources
 from common.errors import UserError
-from lab import baselines, classification, networks, training
+from lab import baselines, classification, networks, trained, training
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder, MultiTaskLoss
 
@@ -21,39 +22,6 @@ CPU = torch.device("cpu")
 
 def network(latent: int) -> MultiTaskAutoencoder:
     return MultiTaskAutoencoder(ConvAutoencoder(latent, dropout=0.0))
-
-
-@pytest.fixture(scope="module")
-def faces_of_a_class(faces):
-    return classification.classify(faces)
-
-
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("SMILING FACE WITH HEART-SHAPED EYES", 0),
-        ("smiling face with heart shaped eyes", 0),
-        ("GRINNING FACE", 0),
-        ("loudly crying face", 1),
-        ("SLIGHTLY FROWNING FACE", 1),
-        ("smiling cat face with open mouth", None),
-        ("neutral face", None),
-    ],
-)
-def test_class_by_description_in_both_spellings(text, expected):
-    assert classification.class_of(data.normalise(text)) == expected
-
-
-def test_twemoji_has_18_happy_and_5_sad(faces_of_a_class):
-    originals, labels = faces_of_a_class
-    assert labels.bincount().tolist() == [18, 5]
-    assert len(originals.names) == len(originals.images) == 23
-    assert all("face" in name and "cat" not in name for name in originals.names)
-
-
-def test_a_text_of_both_classes_is_an_error():
-    with pytest.raises(UserError, match="crying face beside a smiling face"):
-        classification.class_of("crying face beside a smiling face")
 
 
 def test_losses_add_up_and_count_every_image(faces_of_a_class):
@@ -80,35 +48,6 @@ def test_without_weight_the_classifier_does_not_touch_the_autoencoder(faces_of_a
     assert model.autoencoder.encoder[0].weight.grad.abs().max() > 0
 
 
-def test_folds_test_every_emoji_once_and_never_leak(faces_of_a_class):
-    originals, labels = faces_of_a_class
-    config = part2.Config(copies=2, augment="none")
-    tested = []
-    for splits in classification.folds(originals, labels, config):
-        train = {originals.names[i] for i in splits.train.emoji}
-        test = {originals.names[i] for i in splits.test.emoji}
-        assert not train & test and len(train) + len(test) == 23
-        assert splits.test.emoji.bincount().max() == 3  # the original and both copies
-        assert labels[splits.test.emoji].sum() == 3  # one sad emoji in each fold
-        tested += test
-    assert sorted(tested) == sorted(originals.names)
-
-
-def test_prediction_per_emoji_is_the_mean_over_its_images():
-    part = data.Part(torch.zeros(3, 3, 64, 64), torch.tensor([1, 1, 2]))
-    assert classification.per_emoji(torch.tensor([0.2, 0.6, 1.0]), part, 4).tolist() == pytest.approx([0, 0.4, 1, 0])
-
-
-def test_interval_holds_the_balanced_accuracy_and_shrinks_with_more_emoji():
-    labels, correct = np.array([0] * 18 + [1] * 5), np.ones(23)
-    correct[0] = 0
-    low, high = classification.interval(labels, correct, 0)
-    assert low < 0.5 * (17 / 18 + 1) and high < 1
-    wider = high - low
-    low, high = classification.interval(labels.repeat(10), correct.repeat(10), 0)
-    assert high - low < wider / 2
-
-
 def test_an_image_of_no_emoji_counts_in_the_mse_alone(faces_of_a_class):
     originals, labels = faces_of_a_class
     model, loss = network(4).eval(), MultiTaskLoss(labels, 0.5)
@@ -125,7 +64,8 @@ TINY = dict(source="twemoji", copies=1, epochs=1, batch_size=16, latent=4)
 
 
 def test_main_in_the_reports_order(tmp_path):
-    metrics = part2.main(part2.Config(**TINY, out=tmp_path / "run", plots=tmp_path / "plots"))
+    config = part2.Config(**TINY, out=tmp_path / "run", plots=tmp_path / "plots")
+    metrics = part2.main(config)
     required = "test_mse test_cross_entropy test_loss test_accuracy majority_accuracy pca_mse mean_image_mse confusion"
     assert set(required.split()) <= set(metrics)
     assert np.sum(metrics["confusion"]) == metrics["test"]
@@ -133,6 +73,8 @@ def test_main_in_the_reports_order(tmp_path):
     assert json.loads((tmp_path / "run/metrics.json").read_text()) == metrics
     model = networks.load(tmp_path / "run")
     assert isinstance(model, MultiTaskAutoencoder) and model.classes == 2
+    with pytest.raises(UserError, match="happy and sad emoji alone"):  # no network to show beside one of Part 1
+        trained.beside(tmp_path / "run", config, "twemoji")
     assert model.encode(torch.rand(1, 3, 64, 64)).shape == (1, 4)
     figures = {path.name for path in (tmp_path / "plots").iterdir()}
     assert {f"multitask_{name}.png" for name in ("curves", "reconstructions", "latents", "classes")} <= figures
@@ -178,14 +120,22 @@ def test_main_with_the_best_preset(tmp_path, split):
 
 def test_main_compares_on_the_same_images(tmp_path):
     metrics = part2.main(part2.Config(**TINY, compare=True, seeds=2, out=tmp_path, plots=tmp_path))
-    for order in ("report", "emoji"):
-        values = metrics["compare"][order]
-        assert values["difference_mean"] == pytest.approx(
-            values["test_mse_with"] - values["test_mse_without"], abs=1e-9
-        )
-        assert len(values["differences"]) == 2 and all(values["differences"])
+    probe = metrics["linear_probe"]
+    assert all(0 <= probe[f"balanced_accuracy_{which}"] <= 1 for which in ("with", "without"))
+    for quantity, values, test_to_train in (
+        ("test_mse", metrics["compare"]["report"], 1 / 3),  # of 60/20/20
+        ("test_mse", metrics["compare"]["emoji"], 1 / 4),  # of five folds
+        ("balanced_accuracy", probe, 1 / 4),
+    ):
+        joint, alone = (values[f"{quantity}_{which}"] for which in ("with", "without"))
+        assert values["difference_mean"] == pytest.approx(joint - alone, abs=1e-9)
+        assert values["difference_mean"] == pytest.approx(np.mean(values["differences"]), abs=1e-9)
+        assert len(values["differences"]) == 2 and (quantity != "test_mse" or all(values["differences"]))
         corrected, plain = (np.ptp(values[name]) for name in ("difference_interval", "difference_plain_interval"))
-        assert corrected == pytest.approx(plain * ((1 / 2 + 1 / 3) / (1 / 2)) ** 0.5)  # of 60/20/20, two seeds
+        assert corrected == pytest.approx(plain * ((1 / 2 + test_to_train) / (1 / 2)) ** 0.5)  # two seeds
+    assert {path.name for path in tmp_path.glob("multitask_compare*.png")} == {
+        "multitask_compare.png", "multitask_compare_latents.png"
+    }  # fmt: skip
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     first = [row["train_mse"] for row in rows if (row["split"], row["seed"]) == ("report", 0)]
     assert first[0] == pytest.approx(first[1], rel=0.2)  # same weights, same batches
@@ -208,7 +158,7 @@ def test_main_compares_on_the_same_images(tmp_path):
     ],
 )
 def test_bad_input(command, tmp_path, arguments, message):
-    images = [{"bytes": read(), "path": None} for _, _, read in data.twemoji_rows()[:10]]
+    images = [{"bytes": read(), "path": None} for _, _, read in sources.twemoji_rows()[:10]]
     for file, texts in {
         "few": [f"happy face {i}" for i in range(9)] + ["sad face"],
         "both": ["happy face and sad face"] * 9,

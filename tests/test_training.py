@@ -1,6 +1,7 @@
 """The one loop, its budget, its optimizers, and what Part 1 leaves."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 import autoencoder
 import data
-from lab import baselines, networks, optimizers, records, training
+from common.errors import UserError
+from lab import baselines, networks, optimizers, records, trained, training
 from lab.checkpoint import Checkpoint
 from lab.convolutional import ConvAutoencoder
 from lab.residual import ResidualAutoencoder
@@ -57,7 +59,7 @@ def test_baselines_are_fitted_on_training_images_only(made):
 
 def test_examples_are_the_first_of_different_emoji():
     part = data.Part(torch.zeros(6, 3, 64, 64), torch.tensor([4, 4, 2, 4, 1, 0]))
-    assert data.examples(part, 3).tolist() == [0, 2, 4]
+    assert data.examples(part, 3).tolist() == [4, 2, 1]
 
 
 # ---------------------------------------------------------------- optimizers and schedules
@@ -225,6 +227,33 @@ def test_the_weights_are_those_of_the_metrics(left):
     assert evaluate(model, test, reconstruction_loss, CPU)["loss"] == pytest.approx(left.metrics["test_mse"], rel=1e-4)
     latents = load_file(left.folder / "run/latents.safetensors")["latents"]
     assert latents.shape == (10, 6)
+
+
+def test_another_network_is_shown_beside_one_of_the_same_images_alone(left, tmp_path):
+    folders = {"out": tmp_path / "run", "plots": tmp_path / "plots", "beside": left.folder / "run"}
+    options = dict(TINY, epochs=1, split=left.config.split)
+    autoencoder.main(autoencoder.Config(**options, **folders))
+    assert (tmp_path / "plots/autoencoder_reconstructions.png").exists()
+    other = {"seed": 1, "copies": 1, "augment": "none", "hold_out": ("dog face",), "keyword": "face"}
+    other["split"] = "report" if left.config.split == "emoji" else "emoji"
+    for name, value in other.items():
+        config = autoencoder.Config(**options | {name: value}, **folders | {"out": tmp_path / "not made"})
+        with pytest.raises(UserError, match=f"was trained on other data .--{name.replace('_', '-')} "):
+            trained.beside(left.folder / "run", config, "twemoji")
+    with pytest.raises(UserError, match="--source twemoji, not hub"):
+        trained.beside(left.folder / "run", config, "hub")
+
+
+def test_only_a_finished_network_is_shown_beside_another(left, tmp_path):
+    shutil.copytree(left.folder / "run", tmp_path / "run")
+    (tmp_path / "run/metrics.json").write_text('{"test_mse": "small"}')
+    with pytest.raises(UserError, match="does not say its network's error"):
+        trained.beside(tmp_path / "run", left.config, "twemoji")
+    (tmp_path / "run/metrics.json").unlink()
+    with pytest.raises(UserError, match="takes a finished run"):
+        trained.beside(tmp_path / "run", left.config, "twemoji")
+    with pytest.raises(UserError, match="holds no model.safetensors"):
+        trained.beside(tmp_path, left.config, "twemoji")
 
 
 def test_same_seed_same_numbers(left, capsys):

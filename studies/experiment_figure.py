@@ -59,7 +59,7 @@ def differences(axes: Axes, judged: list[dict], label: str) -> None:
     axes.grid(alpha=0.25, axis="x")
 
 
-def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) -> Path:
+def draw(rows: list[dict], judged: list[dict], varied: str, path: Path) -> Path:
     """Errors over steps beside the differences after the last of them. Takes a record's `rows` and `hypotheses`."""
     groups = {"difference in MSE": [one for one in judged if "accuracy" not in one["metric"]]}
     groups["difference in balanced accuracy"] = [one for one in judged if "accuracy" in one["metric"]]
