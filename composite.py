@@ -216,8 +216,8 @@ def unknown(metrics: dict, keyword: str) -> list[str]:
     """The pictures that the network was not trained to know, by its recorded keyword. Says so in a line."""
     strangers = [metrics[role] for role in ROLES if names.normalise(keyword) not in metrics[role]]
     if strangers:
-        only = f"the network knows only emoji with {keyword!r} in their names"
-        print(f"{only}, which {' and '.join(map(repr, dict.fromkeys(strangers)))} has not: expect little of it")
+        little = ", ".join(map(repr, dict.fromkeys(strangers)))
+        print(f"the network knows only emoji with {keyword!r} in their names: expect little of {little}")
     return strangers
 
 

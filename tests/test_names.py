@@ -46,7 +46,7 @@ def test_skin_tones_of_a_character(faces):
     [
         ("smilling cat face", "may mean 3 emoji; did you mean smiling cat face with open mouth, smiling cat face with"),
         ("cat face with", "may mean 6 emoji; did you mean cat face with"),
-        ("unhappy", "matches no emoji"),  # no typing error of `happy`
+        ("hangry face", "matches no emoji"),  # another first letter is no typing error of `angry`
         ("happy cat", "matches no emoji; did you mean .*cat face"),
         ("🚂", "matches no emoji; did you mean"),
         ("", "did you mean another keyword"),
