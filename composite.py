@@ -1,24 +1,26 @@
 """Part 3: composites by latent arithmetic, scored against the emoji that really exists.
 
     python composite.py                                   # heart-shaped eyes onto the cat, as in the original
-    python composite.py --target 😺 --baseline 😃 --featured 😢 --out runs/crying
-    python composite.py --method mean --out runs/mean     # ideas for better composites: mean, isolated, map
-    python composite.py --model runs/multitask --out runs/multitask-composite  # in Part 2's latent
+    python composite.py --target 🐶 --featured "heart eyes"  # names, parts of names, short names or the emoji itself
+    python composite.py --method mean                     # ideas for better composites: mean, isolated, map
+    python composite.py --model runs/multitask            # in Part 2's latent
+    python composite.py --seed 1                          # by another network of Part 1
 
 z = z_target + strength x (z_featured - z_baseline), decoded by the network that Part 1 left in runs/autoencoder.
-Writes runs/composite/ and plots/composite_*.png.
+Writes runs/composite/ and plots/composite_*.png; with other options, all into a folder of its own beside it.
 Expect an MSE to the true picture of about 0.027: better than the unchanged target (0.041), no better than PCA.
 """
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from common import command_line
-from common.errors import UserError
+from common.errors import UserError, at_least
 
 LARGEST_STRENGTH = 1000  # beyond it a composite is a corner of the colour cube
-STRIP = [i / 4 for i in range(9)]  # strengths of the strip, 0 to 2
+ROLES = ("target", "baseline", "featured")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,22 +28,31 @@ class Config:
     """Add an attribute to a picture in latent space, and score the composite."""
 
     source: str = "auto"  # that of the network in --model, or hub, twemoji, your own parquet file or image folder
-    target: str = "smiling cat face with open mouth"  # the picture to change: a name or the emoji itself
+    target: str = "smiling cat face with open mouth"  # the picture to change: its name, a part of it, a short name or the emoji itself
     baseline: str = "grinning face"  # a picture without the attribute
     featured: str = "smiling face with heart-shaped eyes"  # a picture with the attribute
     truth: str = "auto"  # the picture that the composite should be; auto knows it for nine cats and faces
 
-    method: Literal["difference", "mean", "isolated", "map"] = "difference"  # how the attribute is found
+    # how the attribute is found. difference: featured - baseline, the original's formula; mean: featured made a cat by
+    # the mean difference of cats and their humans; isolated: the difference without what it shares with other faces'
+    # attributes; map: featured made a cat by a regression, fitted on cats and their humans
+    method: Literal["difference", "mean", "isolated", "map"] = "difference"
     strength: float = 1.0  # how much of the attribute is added
 
-    model: Path = Path("runs/autoencoder")  # folder of a trained network; Part 1 is trained there if there is none
+    model: Path | None = (
+        None  # folder of a trained network; None: runs/autoencoder, or with --seed N runs/autoencoder-seed-N
+    )
     network: str = "convolutional"  # architecture to train there; of your own as my_file.py:MyClass, also to load it
+    seed: int = 0  # of Part 1's network, which is trained if it is not there
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
-    out: Path = Path("runs/composite")  # folder of the record
-    plots: Path = Path("plots")  # folder of the figures
+    out: Path | None = (
+        None  # folder of the record; None: runs/composite, or for other options runs/composite- and what they are
+    )
+    plots: Path | None = None  # folder of the figures; None: plots, or for other options the folder of the record
     overwrite: bool = False  # replace the record in --out, whatever it is of
 
     def __post_init__(self):
+        at_least(0, seed=self.seed)
         if not abs(self.strength) <= LARGEST_STRENGTH:
             limits = f"between -{LARGEST_STRENGTH} and {LARGEST_STRENGTH}"
             raise UserError(f"--strength is {self.strength}; it must be {limits}")
@@ -54,34 +65,26 @@ import torch
 
 import data
 from common import figures, files, names
-from lab import arithmetic, baselines, records, trained, training
+from lab import arithmetic, baselines, composites, records, trained, training
 from lab.arithmetic import COUNTERPARTS, Space
+from lab.composites import STEPS, STRENGTHS, Equation
+from lab.contract import Autoencoder, encode_all
 from lab.options import ReportRun
 
-
-@dataclass(frozen=True)
-class Equation:
-    """target + featured - baseline = truth, as indices into the originals."""
-
-    target: int
-    baseline: int
-    featured: int
-    truth: int | None  # None: no such picture is known
-    known: list[tuple[int, int]]  # cats and their human counterparts, but for the truth
-
-    def sources(self) -> list[int]:
-        return [self.target, self.baseline, self.featured]
+# ---------------------------------------------------------------- what is asked for
 
 
 def equation_of(config: Config, everything: data.Originals) -> Equation:
     """The pictures that are asked for. Raises UserError if there are none such, or too few pairs for the method."""
-    asked = (config.target, config.baseline, config.featured)
-    target, baseline, featured = (names.find(everything.names, name) for name in asked)
-    truth = known_truth(everything.names, config.truth, target, featured)
+    all_names = everything.names
+    target, baseline, featured = (composites.taken(all_names, role, getattr(config, role)) for role in ROLES)
+    if baseline == featured:
+        raise UserError(f"--baseline and --featured are both {all_names[featured]!r}: no attribute; give two emoji")
+    truth = composites.known_truth(all_names, config.truth, target, featured)
     known = [
-        (everything.names.index(cat), everything.names.index(human))
+        (all_names.index(cat), all_names.index(human))
         for cat, human in COUNTERPARTS.items()
-        if {cat, human} <= set(everything.names) and truth != everything.names.index(cat)
+        if {cat, human} <= set(all_names) and truth != all_names.index(cat)
     ]
     if config.method != "difference" and len(known) < 2:
         learns = f"--method {config.method} learns from cats with human counterparts"
@@ -89,121 +92,190 @@ def equation_of(config: Config, everything: data.Originals) -> Equation:
     return Equation(target, baseline, featured, truth, known)
 
 
-def known_truth(all_names: list[str], truth: str, target: int, featured: int) -> int | None:
-    """Index of the picture that the composite should be, if there is one."""
-    if truth != "auto":
-        return names.find(all_names, truth)
-    cats = {human: cat for cat, human in COUNTERPARTS.items()}
-    answer = cats.get(all_names[featured])
-    return all_names.index(answer) if all_names[target] in COUNTERPARTS and answer in all_names else None
+def settled(config: Config, everything: data.Originals, equation: Equation, own: str | None) -> Config:
+    """The config as the record keeps it: names as the source spells them, so that one emoji is one run, and folders.
 
-
-def compose(space: Space, equation: Equation, method: str, strengths: list[float]) -> torch.Tensor:
-    """(S, 3, H, W) composites in [0, 1], one for each strength, from a space with one row per original."""
-    z = space.latents
-    attribute = arithmetic.ATTRIBUTES[method](z, *equation.sources(), equation.known)
-    return space.decode(torch.stack([z[equation.target] + strength * attribute for strength in strengths]))
-
-
-def reduced(equation: Equation, everything: data.Originals) -> tuple[Equation, torch.Tensor]:
-    """The equation with its pictures alone, counted anew, and these pictures: what the arithmetic looks at."""
-    used = sorted({*equation.sources(), *(i for pair in equation.known for i in pair)})
-    place = {original: row for row, original in enumerate(used)}
-    known = [(place[cat], place[human]) for cat, human in equation.known]
-    return Equation(*(place[i] for i in equation.sources()), None, known), everything.images[used]
-
-
-def score(answers: dict[str, torch.Tensor], everything: data.Originals, equation: Equation) -> dict[str, dict]:
-    """Each answer's scores against the true picture, over all of it and in the region where it differs from the target.
-
-    The rank is among all pictures of the source, 1 for the nearest.
+    `own` is the source of the network, if there is one yet.
     """
-    truth, target = (data.to_float(everything.images[i]) for i in (equation.truth, equation.target))
-    region = (truth - target).abs().amax(0) > arithmetic.VISIBLE_DIFFERENCE
-    errors = arithmetic.squared_errors(torch.stack(list(answers.values())), everything.images)
-    ranks = arithmetic.ranks(errors, [equation.truth] * len(answers), [equation.sources()] * len(answers))
-    similarities = (arithmetic.similarity(answer, truth, region) for answer in answers.values())
-    return {name: {**similarity, "rank_of_truth": rank} for name, similarity, rank in zip(answers, similarities, ranks)}
+    asked = {role: getattr(equation, role) for role in (*ROLES, *(["truth"] if config.truth != "auto" else []))}
+    config = replace(config, **{role: label(everything.names, i) for role, i in asked.items()})
+    name = name_of(config, everything.source if own not in (None, everything.source) else "")
+    out = config.out or Path("runs") / "-".join(filter(None, ("composite", name)))
+    return replace(config, out=out, plots=config.plots or (out if name else Path("plots")))
 
 
-def table(scores: dict[str, dict], truth: str, count: int) -> str:
-    """The scores, one line per answer; `count` pictures were ranked."""
-    lines = [
-        f"truth: {truth}; scores over the picture, and in the region where it differs from the target",
-        f"{'':18} {'MSE':>7} {'SSIM':>7} {'MSE in':>7} {'SSIM in':>7} {f'rank of {count}':>13}",
-    ]
-    for name, row in scores.items():
-        mse, ssim, mse_in, ssim_in, rank = row.values()
-        lines.append(f"{name.replace('_', ' '):18} {mse:7.4f} {ssim:7.3f} {mse_in:7.4f} {ssim_in:7.3f} {rank:13}")
-    return "\n".join(lines)
+def label(all_names: list[str], i: int) -> str:
+    """The name of an emoji, of skin-tone twins but the first with the number of its tone."""
+    tone = all_names[:i].count(all_names[i])
+    return f"{all_names[i]} tone {tone}" if tone else all_names[i]
 
 
-def formula(config: Config) -> tuple[tuple[str, ...], str]:
-    """The signs before target, featured, baseline and composite, and the label, which names another formula."""
+def name_of(config: Config, source: str) -> str:
+    """What a composite has of its own, as part of a file's name; empty without options. `source`: if not the network's.
+
+    No two that differ in anything share a name, but for odd signs in names of the user's own.
+    """
+    usual = [names.normalise(getattr(Config, role)) for role in ROLES]
+    asked = [getattr(config, role) for role in ROLES]
+    target, baseline, featured, truth = map(names.shortest, [*asked, config.truth])
+    parts = {
+        f"{target} plus {featured}": asked != usual,
+        f"minus {baseline}": asked[1] != usual[1],
+        f"truth {truth}": config.truth != Config.truth,
+        config.method: config.method != Config.method,
+        f"strength {config.strength}".removesuffix(".0"): config.strength != Config.strength,
+        f"in {config.model.name}": config.model != default_model(0),
+        f"by {config.network}": config.network != Config.network,
+        f"from {Path(source).name}": source,
+    }
+    return re.sub(r"[^\w.+-]+", "-", " ".join(part for part, own in parts.items() if own))
+
+
+def default_model(seed: int) -> Path:
+    return Path(f"runs/autoencoder-seed-{seed}" if seed else "runs/autoencoder")
+
+
+def opened(config: Config, source: str) -> tuple[Autoencoder, data.DataConfig]:
+    """The network in --model and what it was trained on; trained on `source` if there is none. Raises UserError."""
+    run = ReportRun(
+        source=source, network=config.network, seed=config.seed, device=config.device,
+        out=config.model, plots=config.model,
+    )  # fmt: skip
+    model, trained_on = trained.network(run)
+    if config.seed not in (0, trained_on.seed):
+        where = f"the network in {config.model} was trained with --seed {trained_on.seed}"
+        raise UserError(f"{where}, not {config.seed}; give another --model or --seed")
+    return model, trained_on
+
+
+# ---------------------------------------------------------------- what is shown and recorded
+
+
+def formula(config: Config) -> tuple[tuple[str, ...], str, str]:
+    """The signs before target, featured, baseline and composite, the composite's label, and the formula in words."""
+    attribute = arithmetic.FORMULAS[config.method]
+    words = f"composite = target + {config.strength:g} × ({attribute})"
     if config.method == "difference" and config.strength == 1:
-        return ("", "+", "−", "="), "composite"
-    return ("", "", "", "→"), f"composite\n{config.method}, strength {config.strength:g}"
+        return ("", "+", "−", "="), "composite", words
+    return ("", "", "", "→"), f"composite\n{config.method}, strength {config.strength:g}", words
 
 
-def draw(config: Config, everything: data.Originals, equation: Equation, network: Space, small: Equation) -> None:
+def draw(
+    config: Config, everything: data.Originals, equation: Equation, network: Space, small: Equation, answer: int,
+    scores: dict,
+) -> None:  # fmt: skip
     """The equation in pictures, target and composite side by side, and the strip of strengths.
 
-    `small` is the equation as indices into the network's space.
+    `small` is the equation as indices into the network's space; `scores` and `answer` are what `scored` returns.
     """
     shown = (equation.target, equation.featured, equation.baseline)
     pictures = [data.to_float(everything.images[i]) for i in shown]
     reconstructions = network.decode(network.latents[[small.target, small.featured, small.baseline]])
-    composite, *strip = compose(network, small, config.method, [config.strength, *STRIP])
-    truth = None if equation.truth is None else data.to_float(everything.images[equation.truth])
-    signs, about = formula(config)
+    composite, *strip = composites.compose(network, small, config.method, [config.strength, *STRENGTHS])
+    signs, about, words = formula(config)
     titles = [*(everything.names[i] for i in shown), about]
+    if equation.truth is None:
+        end = everything.images[answer], f"nearest emoji (no true picture is known): {everything.names[answer]}"
+        notes, apart = [], None
+    else:
+        end = apart = everything.images[answer], "the true picture"
+        notes = [f"MSE {error:.4f}" for error in scores["mse_to_truth_by_strength"]["network"]]
+    plots, strengths = config.plots, [f"strength {strength:g}" for strength in STRENGTHS]
     reconstructions = torch.cat([reconstructions, composite[None]])
-    for path in (
-        figures.equation(pictures, reconstructions, titles, signs, truth, config.plots / "composite_equation.png"),
-        figures.strip([pictures[0], composite], ["target", "composite"], config.plots / "composite_side_by_side.png"),
-        figures.strip(strip, [f"strength {strength:g}" for strength in STRIP], config.plots / "composite_strip.png"),
-    ):
-        print("figure", path)
+    figures.equation(pictures, reconstructions, titles, signs, end, words, plots / "composite_equation.png")
+    figures.strip([pictures[0], composite], ["target", "composite"], plots / "composite_side_by_side.png")
+    figures.strip(strip, strengths, plots / "composite_strip.png", notes, apart)
 
 
-def described(config: Config, everything: data.Originals, equation: Equation, splits: data.Splits, latent: int) -> dict:
-    """What the record says of a composite beside its scores."""
-    metrics = {"source": everything.source, "method": config.method, "strength": config.strength, "latent": latent}
-    metrics |= {role: everything.names[getattr(equation, role)] for role in ("target", "baseline", "featured")}
+def directions(
+    config: Config, network: Space, small: Equation, model: Autoencoder, splits: data.Splits, device: torch.device
+) -> dict:
+    """Draw the target moved along the principal directions of the training originals' latents, and the attribute.
+
+    Returns how much of the attribute lies in them: question 3c.1, whether PCA isolates it.
+    """
+    seen = splits.originals.images[splits.train.emoji.unique()]  # upright and each once, not their copies
+    attribute = composites.attribute_of(network, small, config.method)
+    found = composites.principal_directions(encode_all(model, seen, device), attribute)
+    rows = composites.walks(network, network.latents[small.target], found, attribute)
+    labels = [f"direction {k}\n({part:.0%} of variance)" for k, part in enumerate(found.variance()[: len(rows) - 1], 1)]
+    deviations = [f"{step:+d} std" if step else "the target" for step in STEPS]
+    strengths = [f"strength {step}" for step in STEPS]
+    path = config.plots / "composite_directions.png"
+    figures.directions(rows, [*labels, "the attribute"], deviations, strengths, path)
+    return composites.isolation(found, attribute)
+
+
+def described(config: Config, everything: data.Originals, equation: Equation, splits: data.Splits) -> dict:
+    """What the record says of a composite beside its network and its scores."""
+    metrics = {"source": everything.source, "method": config.method, "strength": config.strength}
+    metrics |= {role: everything.names[getattr(equation, role)] for role in ROLES}
     metrics["truth"] = None if equation.truth is None else everything.names[equation.truth]
     if equation.truth is not None:
         metrics["truth_in_training"] = metrics["truth"] in {splits.originals.names[i] for i in splits.train.emoji}
     return metrics
 
 
+def unknown(metrics: dict, keyword: str) -> list[str]:
+    """The pictures that the network was not trained to know, by its recorded keyword. Says so in a line."""
+    strangers = [metrics[role] for role in ROLES if names.normalise(keyword) not in metrics[role]]
+    if strangers:
+        little = ", ".join(map(repr, dict.fromkeys(strangers)))
+        print(f"the network knows only emoji with {keyword!r} in their names: expect little of {little}")
+    return strangers
+
+
+def scored(
+    config: Config, everything: data.Originals, equation: Equation, spaces: dict[str, Space], small: Equation
+) -> tuple[dict, int]:
+    """The scores of the composite and of the answers beside it, and the index of the true or else the nearest picture.
+
+    Prints them.
+    """
+    answers = {
+        name: composites.compose(space, small, config.method, [config.strength])[0] for name, space in spaces.items()
+    }
+    nearest, mse = composites.nearest(answers["composite"], everything, equation)
+    metrics = {"nearest_emoji": everything.names[nearest], "mse_to_nearest": mse}
+    if equation.truth is None:
+        others = f"nearest of the other {len(everything.names) - len(set(equation.sources()))} emoji"
+        print(f"no true picture is known; {others}: {everything.names[nearest]!r}, MSE {mse:.4f}")
+        return metrics, nearest
+    target, truth = (data.to_float(everything.images[i]) for i in (equation.target, equation.truth))
+    scores = composites.score({**answers, "unchanged_target": target}, everything, equation)
+    print(composites.table(scores, everything.names[equation.truth], len(everything.names)))
+    by_strength = composites.errors_by_strength(spaces, small, config.method, truth)
+    return metrics | scores.pop("composite") | scores | {"mse_to_truth_by_strength": by_strength}, equation.truth
+
+
 def main(config: Config) -> dict:
     """Compose, score, draw and record. Returns the metrics that go into metrics.json."""
     device = training.choose_device(config.device)
-    everything = data.load_originals(trained.source_for(config.source, config.model), keyword="")
+    config = replace(config, model=config.model or default_model(config.seed))
+    own = trained.recorded_source(config.model)
+    everything = data.load_originals((own or "auto") if config.source == "auto" else config.source, keyword="")
     equation = equation_of(config, everything)
+    config = settled(config, everything, equation, own)
     files.writable(config.out, config.plots)
-    part1 = ReportRun(
-        source=everything.source, network=config.network, device=config.device, out=config.model, plots=config.model
-    )
-    model, trained_on = trained.network(part1)
+    model, trained_on = opened(config, own or everything.source)
     with records.recording(config, everything, device) as record:
         splits = trained.splits_of(model, trained_on)
-        small, images = reduced(equation, everything)
+        small, images = composites.reduced(equation, everything)
         network = arithmetic.network_space(model.to(device), images, device)
+        pca = baselines.fit_pca(splits.train.images, model.latent)
         spaces = {
             "composite": network,
             "pixel_arithmetic": arithmetic.pixel_space(images),
-            "pca_arithmetic": arithmetic.pca_space(images, baselines.fit_pca(splits.train.images, model.latent)),
+            "pca_arithmetic": arithmetic.pca_space(images, pca),
         }
-        answers = {name: compose(space, small, config.method, [config.strength])[0] for name, space in spaces.items()}
-        metrics = described(config, everything, equation, splits, model.latent)
-        if equation.truth is not None:
-            unchanged = data.to_float(everything.images[equation.target])
-            scores = score({**answers, "unchanged_target": unchanged}, everything, equation)
-            print(table(scores, metrics["truth"], len(everything.names)))
-            metrics |= scores.pop("composite") | scores
-        draw(config, everything, equation, network, small)
-        return record.finish(metrics)
+        metrics = described(config, everything, equation, splits)
+        metrics |= {"latent": model.latent, "network_source": records.source_label(trained_on.source)}
+        metrics |= {"network_seed": trained_on.seed, "unknown_to_network": unknown(metrics, trained_on.keyword)}
+        scores, answer = scored(config, everything, equation, spaces, small)
+        draw(config, everything, equation, network, small, answer, scores)
+        metrics["principal_directions"] = directions(config, network, small, model, splits, device)
+        print(f"record in {config.out}/, figures in {config.plots}/composite_*.png")
+        return record.finish(metrics | scores)
 
 
 if __name__ == "__main__":

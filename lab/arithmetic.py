@@ -87,6 +87,12 @@ def mapped(z: torch.Tensor, target: int, baseline: int, featured: int, known: Pa
 
 
 ATTRIBUTES = {"difference": difference, "mean": mean_difference, "isolated": isolated_difference, "map": mapped}
+FORMULAS = {  # of the attributes, in words
+    "difference": "featured − baseline",
+    "mean": "featured + mean of (cat − its human) over known pairs − target",
+    "isolated": "featured − baseline, without its part along other faces' differences",
+    "map": "(the cat that a regression on known pairs makes of featured) − target",
+}
 
 
 # ---------------------------------------------------------------- scores

@@ -98,9 +98,12 @@ def data_config(folder: Path) -> data.DataConfig:
         raise UserError(f"{says_not} ({error}); train it again") from None
 
 
-def source_for(source: str, folder: Path) -> str:
-    """`source`; where that is `auto` and a network is in `folder`, its source, so that nobody waits for the Hub."""
-    return data_config(folder).source if source == "auto" and (folder / "run.json").exists() else source
+def recorded_source(folder: Path) -> str | None:
+    """The source of the network in `folder`, as it was resolved when that was trained; None if there is no network.
+
+    Whoever goes by it need not ask the Hub again. Raises UserError as `data_config`.
+    """
+    return data_config(folder).source if (folder / "run.json").exists() else None
 
 
 def beside(folder: Path, config: Run, source: str) -> tuple[Autoencoder, dict]:
@@ -129,8 +132,12 @@ def beside(folder: Path, config: Run, source: str) -> tuple[Autoencoder, dict]:
 
 
 def splits_of(model: Autoencoder, config: data.DataConfig) -> data.Splits:
-    """The parts of the data on which a network was trained, validated and tested."""
-    originals = data.without(data.load_originals(config.source, config.keyword, config.skip_bad), config.hold_out)
+    """The parts of the data on which a network was trained, validated and tested. Raises UserError."""
+    try:
+        originals = data.without(data.load_originals(config.source, config.keyword, config.skip_bad), config.hold_out)
+    except UserError as error:
+        reason = str(error).partition(";")[0]
+        raise UserError(f"{reason}: the network was trained on that; mend it, or give another --model") from None
     if isinstance(model, MultiTaskAutoencoder):
         originals, _ = classification.classify(originals)
     return data.split(originals, config)

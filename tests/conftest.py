@@ -1,10 +1,13 @@
 """Shared fixtures. All tests are offline: the Hub's clients are told so before they are imported."""
 
 import gc
+import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -17,10 +20,12 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
+from PIL import Image
 
 import data
-from common import command_line, sources
-from lab import classification
+from common import command_line, names, sources
+from lab import classification, networks
+from lab.convolutional import ConvAutoencoder
 
 datasets.disable_progress_bars()
 torch.set_num_threads(1)  # for networks this small a second thread only waits; on a busy machine, for seconds
@@ -97,6 +102,44 @@ def command(monkeypatch, capsys, tmp_path):
         return status, *capsys.readouterr()
 
     return run
+
+
+# ---------------------------------------------------------------- networks, for Part 3
+
+
+def keep(model, folder, **data_options):
+    """The folder of a run, as a training leaves it, but for the training."""
+    folder.mkdir(exist_ok=True)
+    trained_on = data.DataConfig(**{"source": "twemoji", "keyword": "cat face", "copies": 1, **data_options})
+    originals = data.load_originals(trained_on.source, trained_on.keyword)
+    networks.save(model.eval(), originals, torch.device("cpu"), folder)
+    (folder / "run.json").write_text(json.dumps({"source": trained_on.source, "config": asdict(trained_on)}))
+    (folder / "metrics.json").write_text("{}")
+    return folder
+
+
+def keep_as(folder, network, change=lambda run: run):
+    """A copy of a network's folder, its run.json changed."""
+    shutil.copytree(network, folder)
+    (folder / "run.json").write_text(json.dumps(change(json.loads((folder / "run.json").read_text()))))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory):
+    torch.manual_seed(0)
+    return keep(ConvAutoencoder(latent=4), tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture
+def six(tmp_path, everything):
+    """A source of six pictures, three of them for a composite."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    asked = [names.find(everything.names, name) for name in ("dog face", "grinning face", "crying face")]
+    for i in [*asked, *(everything.names.index(name) for name in ("cow face", "pig face", "frog face"))]:
+        Image.fromarray(everything.images[i].permute(1, 2, 0).numpy()).save(folder / f"{everything.names[i]}.png")
+    return folder
 
 
 # ---------------------------------------------------------------- bad input

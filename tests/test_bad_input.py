@@ -125,7 +125,7 @@ OPTIONS = {
         (["--target", ""], "'' matches no emoji"),
         (["--target", "\n"], "'\\n' matches no emoji"),
         (["--featured", "x" * 10**5], "matches no emoji; did you mean another keyword?"),
-        (["--baseline", "face"], "'face' matches 171 emoji"),
+        (["--baseline", "face"], "'face' may mean 171 emoji"),
         (["--truth", "a cat that is not there"], "matches no emoji"),
         (["--strength", "inf"], "--strength is inf"),
         (["--strength", "1e30"], "--strength is 1e+30"),

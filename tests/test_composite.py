@@ -1,20 +1,19 @@
-"""Part 3: names in any spelling, and composite.py."""
+"""Part 3: composite.py."""
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import autoencoder
 import composite
 import data
-from common import names
 from common.errors import UserError
-from lab import arithmetic, networks, records, trained
+from conftest import keep, keep_as
+from lab import arithmetic, composites, networks, records, trained
 from lab.contract import decode_all, encode_all
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder
@@ -22,61 +21,9 @@ from lab.options import ReportRun
 
 pytestmark = pytest.mark.usefixtures("decoded_once")
 CPU = torch.device("cpu")
-
-# ---------------------------------------------------------------- names
-
-
-@pytest.mark.parametrize(
-    "query, expected",
-    [
-        ("grinning face", "grinning face"),  # exact, though other names contain it
-        ("Smiling Face With HEART-SHAPED eyes", "smiling face with heart shaped eyes"),
-        ("😍", "smiling face with heart shaped eyes"),
-        ("☹️", "frowning face"),
-        ("star eyes", "grinning face with star eyes"),  # the only name that contains it
-    ],
-)
-def test_names_in_any_spelling_or_as_a_character(faces, query, expected):
-    assert faces.names[names.find(faces.names, query)] == expected
-
-
-def test_skin_tones_of_a_character(faces):
-    plain, light, dark = (names.find(faces.names, query) for query in ("🙎", "🙎🏻", "🙎🏿"))
-    assert plain == names.find(faces.names, "person with pouting face") == light - 1 == dark - 5
-
-
-@pytest.mark.parametrize(
-    "query, nearest",
-    [
-        ("grining face", "grinning face"),
-        ("cat face with", "cat face with tears of joy"),
-        ("🚂", "steam|face"),
-        ("", "did you mean"),
-    ],
-)
-def test_unclear_names_list_the_nearest(faces, query, nearest):
-    with pytest.raises(UserError, match=f"did you mean.*({nearest})|{nearest}"):
-        names.find(faces.names, query)
-
+FIGURES = {f"composite_{name}.png" for name in ("equation", "side_by_side", "strip", "directions")}
 
 # ---------------------------------------------------------------- the script
-
-
-def keep(model, folder, **data_options):
-    """The folder of a run, as a training leaves it, but for the training."""
-    folder.mkdir(exist_ok=True)
-    trained_on = data.DataConfig(**{"source": "twemoji", "keyword": "cat face", "copies": 1, **data_options})
-    originals = data.load_originals(trained_on.source, trained_on.keyword)
-    networks.save(model.eval(), originals, CPU, folder)
-    (folder / "run.json").write_text(json.dumps({"source": trained_on.source, "config": asdict(trained_on)}))
-    (folder / "metrics.json").write_text("{}")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory):
-    torch.manual_seed(0)
-    return keep(ConvAutoencoder(latent=4), tmp_path_factory.mktemp("network"))
 
 
 @pytest.fixture
@@ -92,31 +39,35 @@ def test_main_scores_beside_answers_without_a_network(config):
         assert answer["mse_to_truth"] > 0 and answer["ssim_to_truth"] < 1 and 1 <= answer["rank_of_truth"] <= 3778
     assert metrics["unchanged_target"]["mse_to_truth"] == pytest.approx(0.0405, abs=1e-4)
     assert json.loads((config.out / "metrics.json").read_text()) == metrics
-    assert len(list(config.plots.glob("composite_*.png"))) == 3
+    assert {path.name for path in config.plots.iterdir()} == FIGURES
+    by_strength = metrics["mse_to_truth_by_strength"]
+    one = by_strength["strengths"].index(1.0)
+    answers = {"network": metrics, "pca": metrics["pca_arithmetic"], "pixels": metrics["pixel_arithmetic"]}
+    for space, answer in answers.items():
+        assert by_strength[space][one] == pytest.approx(answer["mse_to_truth"], abs=1e-6)
+        assert len(by_strength[space]) == len(by_strength["strengths"]) == len(set(by_strength[space]))
+    assert by_strength["pixels"][0] == pytest.approx(metrics["unchanged_target"]["mse_to_truth"], abs=1e-6)
+    shares = metrics["principal_directions"]
+    assert len(shares["explained_variance"]) == 4 and shares["variance_within"]["5"] == pytest.approx(1, abs=1e-5)
+    assert shares["attribute_within"]["5"] == pytest.approx(sum(shares["attribute_in_direction"]), abs=1e-5)
 
 
 @pytest.mark.parametrize("method", ["mean", "isolated", "map"])
-def test_other_methods_and_no_truth(config, method):
+def test_other_methods_and_no_truth(config, method, capsys):
     metrics = composite.main(replace(config, target="dog face", featured="😍", method=method))
-    assert metrics["truth"] is None and "mse_to_truth" not in metrics
+    assert metrics["truth"] is None and not {"mse_to_truth", "mse_to_truth_by_strength"} & set(metrics)
+    nearest, said = metrics["nearest_emoji"], capsys.readouterr().out
+    assert nearest not in (metrics["target"], metrics["baseline"], metrics["featured"])
+    assert f"no true picture is known; nearest of the other 3775 emoji: {nearest!r}, MSE" in said
+    assert json.loads((config.out / "metrics.json").read_text())["mse_to_nearest"] > 0
+    assert {path.name for path in config.plots.iterdir()} == FIGURES
 
 
 def test_strength_0_is_the_reconstruction_of_the_target(network):
     model, images = networks.load(network), data.load_originals("twemoji", "cat face").images[:3]
-    equation = composite.Equation(0, 1, 2, None, [])
-    composites = composite.compose(arithmetic.network_space(model, images, CPU), equation, "difference", [0.0])
-    assert torch.equal(composites, decode_all(model, encode_all(model, images, CPU)[:1], CPU))
-
-
-@pytest.fixture
-def six(tmp_path, everything):
-    """A source of six pictures, three of them for a composite."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    asked = [names.find(everything.names, name) for name in ("dog face", "grinning face", "crying face")]
-    for i in [*asked, *(everything.names.index(name) for name in ("cow face", "pig face", "frog face"))]:
-        Image.fromarray(everything.images[i].permute(1, 2, 0).numpy()).save(folder / f"{everything.names[i]}.png")
-    return folder
+    equation = composites.Equation(0, 1, 2, None, [])
+    made = composites.compose(arithmetic.network_space(model, images, CPU), equation, "difference", [0.0])
+    assert torch.equal(made, decode_all(model, encode_all(model, images, CPU)[:1], CPU))
 
 
 def test_a_missing_network_is_trained_once_and_nothing_written_elsewhere(command, tmp_path, six, monkeypatch):
@@ -155,10 +106,20 @@ def test_part_2s_latent_beside_a_pca_of_what_it_was_trained_on(config, tmp_path)
 
 @pytest.mark.parametrize("options, said", [({"strength": 3.0}, "strength 3"), ({"method": "mean"}, "mean")])
 def test_only_the_originals_formula_is_shown_as_a_sum(options, said):
-    assert composite.formula(composite.Config()) == (("", "+", "−", "="), "composite")
-    signs, label = composite.formula(composite.Config(**options))
-    assert not {"+", "−", "="} & set(signs) and said in label
+    signs, label, words = composite.formula(composite.Config())
+    assert signs == ("", "+", "−", "=") and label == "composite"
+    assert words == "composite = target + 1 × (featured − baseline)"
+    signs, label, other = composite.formula(composite.Config(**options))
+    assert not {"+", "−", "="} & set(signs) and said in label and other != words
 
+
+def test_every_method_has_a_formula_and_a_clause_in_the_help(command):
+    status, output, _ = command(composite, "--help")
+    assert status == 0 and set(arithmetic.FORMULAS) == set(arithmetic.ATTRIBUTES)
+    assert all(f"{method}: " in output for method in arithmetic.ATTRIBUTES)
+
+
+# ---------------------------------------------------------------- networks of others, and broken ones
 
 OWN = """
 import torch
@@ -229,10 +190,13 @@ HUGE_LATENT = '{"architecture": "convolutional", "latent": 10000000000, "dropout
 @pytest.mark.parametrize(
     "damage, arguments, message",
     [
-        (None, ["--target", "grining face"], "did you mean grinning face"),
-        (None, ["--featured", "cat face with"], "matches 6 emoji; did you mean cat face with tears of joy, "),
+        (None, ["--target", "smilling cat face"], "may mean 3 emoji; did you mean smiling cat face with open mouth, "),
+        (None, ["--featured", "cat face with"], "may mean 6 emoji; did you mean cat face with wry smile, "),
+        (None, ["--featured", "grinning"], "--baseline and --featured are both 'grinning face'"),
+        (None, ["--seed", "3"], "was trained with --seed 0, not 3; give another --model"),
+        (None, ["--seed", "-1"], "--seed is -1"),
         (None, ["--strength", "nan"], "--strength is nan"),
-        (of_the_hub, [], f"was trained on {records.source_label('hub')}, not twemoji"),
+        (of_the_hub, [], "out of reach on the Hub"),
         (lambda folder: spoil(folder, "run.json", "{}"), [], "does not say what"),
         (lambda folder: spoil(folder, "config.json", HUGE_LATENT), [], "out of all proportion"),
         (lambda folder: spoil(folder, "config.json", "no JSON"), [], "cannot be used"),
@@ -244,10 +208,7 @@ HUGE_LATENT = '{"architecture": "convolutional", "latent": 10000000000, "dropout
     ],
 )
 def test_bad_input(command, network, tmp_path, damage, arguments, message):
-    folder = tmp_path / "copy"
-    folder.mkdir()
-    for path in network.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
+    folder = keep_as(tmp_path / "copy", network)
     if damage:
         damage(folder)
     status, _, error = command(composite, "--source", "twemoji", "--model", folder, *arguments)
