@@ -80,7 +80,8 @@ def draw_sheets(pool: Pool, composites: list[dict[str, torch.Tensor]], held_out:
     for name, method in SHOWN.items():
         pictures = next(by_method[method] for by_method in composites if method in by_method)
         right = [rank == 1 for rank in cat_analogies.score(pictures, pool.originals, pool.analogies)[0]]
-        title = f"{method}, answers {answers}: {sum(right)} of {len(right)} right"
+        seed = "" if method in composites[0] else ", seed 0"  # the first composites are those without one
+        title = f"{method}{seed}, answers {answers}: {sum(right)} of {len(right)} right"
         path = plots / f"analogies_{name}_{suffix}.png"
         print("figure", figures.analogy_sheet(cats, pictures, pool.analogies.pairs, right, title, path))
 

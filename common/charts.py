@@ -135,7 +135,7 @@ def error_against_seconds(curves: dict, ends: dict, lines: dict[str, float], pat
         axes.plot(*zip(*points), "o", color="black", label=name, markersize=5)
     for name, value in lines.items():
         axes.axhline(value, color=REFERENCE, linestyle="--", linewidth=1)
-        axes.text(1, value, name, color=REFERENCE, fontsize=8, ha="right", va="bottom",
+        axes.text(0.99, value, name, color=REFERENCE, fontsize=8, ha="right", va="bottom",
                   transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set(xlabel="seconds since the process started", ylabel="test MSE per image, unseen emoji", yscale="log")
     axes.grid(alpha=0.25, which="both")
