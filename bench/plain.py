@@ -22,6 +22,7 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import data
+from common import sources
 
 
 class EmojiDataset(Dataset):

@@ -30,9 +30,10 @@ class Method:
     attribute: str | None  # None is the answer that changes nothing
 
 
+PIXELS = "pixel arithmetic"  # what every method is compared with
 METHODS = [
     Method("unchanged target", "pixels", None),
-    Method("pixel arithmetic", "pixels", "difference"),
+    Method(PIXELS, "pixels", "difference"),
     Method("PCA arithmetic", "PCA", "difference"),
     Method("report's network", "report", "difference"),
     Method("report's network, mean difference", "report", "mean"),
@@ -202,25 +203,52 @@ class Pool:
     analogies: Analogies
 
 
-def score(pictures: torch.Tensor, pool: data.Originals, analogies: Analogies) -> tuple[list[int], float]:
-    """The rank of every answer in `pool`, and the mean MSE to the answers."""
-    errors = arithmetic.squared_errors(pictures, pool.images)
-    answers = analogies.answers()
-    return arithmetic.ranks(errors, answers, analogies.sources()), errors[range(len(answers)), answers].mean().item()
+Scores = dict[str, np.ndarray]  # (72,) each, of the analogies in their order
 
 
-def row(method: str, held_out: bool, pool: str, scores: list[tuple[list[int], float]]) -> dict:
-    """A row of the record from a method's scores, one per seed; there is no spread where nothing is random."""
-    top1 = [np.mean(np.array(ranks) == 1) for ranks, _ in scores]
+def score(pictures: torch.Tensor, pool: data.Originals, analogies: Analogies) -> Scores:
+    """Of every composite: whether its answer is the nearest picture of `pool` (top1, 0 or 1), the reciprocal of the
+    answer's rank (mrr) and the MSE to the answer (mse).
+    """
+    errors, answers = arithmetic.squared_errors(pictures, pool.images), analogies.answers()
+    ranks = np.array(arithmetic.ranks(errors, answers, analogies.sources()))
+    mse = errors[range(len(answers)), answers].double().numpy()
+    return {"top1": (ranks == 1).astype(float), "mrr": 1 / ranks, "mse": mse}
+
+
+def by_answer(values: np.ndarray, analogies: Analogies) -> np.ndarray:
+    """(9,) means over the analogies with the same answer, of (72,) values."""
+    answers = np.array([j for _, j in analogies.pairs])
+    return np.array([values[answers == j].mean() for j in range(len(analogies.cats))])
+
+
+def with_interval(each: np.ndarray) -> dict:
+    """The nine answers' values, their mean and its 95% interval: eight analogies with the same answer count as one."""
+    mean, half = baselines.mean_and_interval(each)
+    return {"each": each.tolist(), "mean": mean, "interval": [mean - half, mean + half]}
+
+
+def row(method: str, held_out: bool, pool: str, seeds: list[Scores], pixels: Scores, analogies: Analogies) -> dict:
+    """A row of the record from a method's scores, one per seed, and from those of pixel arithmetic.
+
+    There is no spread over the seeds where nothing is random. By answer, seeds and the eight sources are averaged.
+    """
+    top1 = [scores["top1"].mean() for scores in seeds]
+    means = {name: np.mean([scores[name] for scores in seeds], axis=0) for name in pixels}
+    answers = {name: by_answer(means[name], analogies) for name in pixels}
     return {
         "method": method,
         "held_out": held_out,
         "pool": pool,
         "top1_mean": float(np.mean(top1)),
         "top1_std": float(np.std(top1, ddof=1)) if len(top1) > 1 else None,
-        "mrr_mean": float(np.mean([np.mean(1 / np.array(ranks)) for ranks, _ in scores])),
-        "mse_to_truth": float(np.mean([mse for _, mse in scores])),
-        "seeds": len(scores),
+        "mrr_mean": float(means["mrr"].mean()),
+        "mse_to_truth": float(means["mse"].mean()),
+        "seeds": len(seeds),
+        "by_answer": {name: with_interval(each) for name, each in answers.items()},
+        "minus_pixels": {
+            name: with_interval(each - by_answer(pixels[name], analogies)) for name, each in answers.items()
+        },
     }
 
 
@@ -231,4 +259,8 @@ def rows(composites: Iterable[dict[str, torch.Tensor]], pools: dict[str, Pool], 
         for method, pictures in by_method.items():
             for name, pool in pools.items():
                 scores[method, name].append(score(pictures, pool.originals, pool.analogies))
-    return [row(method, held_out, pool, seeds) for (method, pool), seeds in scores.items() if seeds]
+    return [
+        row(method, held_out, pool, seeds, scores[PIXELS, pool][0], pools[pool].analogies)
+        for (method, pool), seeds in scores.items()
+        if seeds
+    ]

@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from scipy import stats
 
 import analogies
 import data
@@ -152,8 +154,8 @@ def test_drawn_cats_beat_pixel_arithmetic_on_a_held_out_cat(faces):
     of_one = replace(found, pairs=[found.pairs[row] for row in rows])
     scores = {}
     for name, other in (("drawn", space), ("pixels", arithmetic.pixel_space(faces.images))):
-        ranks, scores[name] = cat_analogies.score(cat_analogies.compose(other, of_one, "difference"), faces, of_one)
-    assert scores["drawn"] < 0.7 * scores["pixels"]
+        scores[name] = cat_analogies.score(cat_analogies.compose(other, of_one, "difference"), faces, of_one)["mse"]
+    assert len(rows) == 8 and scores["drawn"].mean() < 0.7 * scores["pixels"].mean()
 
 
 # ---------------------------------------------------------------- the table
@@ -175,18 +177,50 @@ def test_what_is_not_random_has_no_spread(faces, everything):
     assert pixel["top1_std"] is None and pixel["seeds"] == 1
 
 
+def test_nine_answers_are_nine_values(faces):
+    """Seeds and sources are averaged before the interval, which is scipy's over the nine."""
+    found = cat_analogies.find_analogies(faces.names)
+    random = np.random.default_rng(0)
+    seeds = [{name: random.random(72) for name in ("top1", "mrr", "mse")} for _ in range(3)]
+    pixels = {name: random.random(72) for name in ("top1", "mrr", "mse")}
+    row = cat_analogies.row("any", True, "faces", seeds, pixels, found)
+    for name, spare in (("top1", "top1_mean"), ("mrr", "mrr_mean"), ("mse", "mse_to_truth")):
+        expected = [
+            np.mean([scores[name][k] for scores in seeds for k, (_, j) in enumerate(found.pairs) if j == answer])
+            for answer in range(9)
+        ]
+        ours, minus = row["by_answer"][name], row["minus_pixels"][name]
+        assert ours["each"] == pytest.approx(expected) and ours["mean"] == pytest.approx(row[spare])
+        theirs = [np.mean([pixels[name][k] for k, (_, j) in enumerate(found.pairs) if j == one]) for one in range(9)]
+        assert minus["each"] == pytest.approx(np.subtract(expected, theirs))
+        for given in (ours, minus):
+            assert given["interval"] == pytest.approx(t_interval(given["each"]))
+
+
+def t_interval(values: list[float]) -> tuple[float, float]:
+    return stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
+
+
 def test_the_benchmark_leaves_its_table_and_sheets(config, capsys):
     metrics = analogies.main(config)
     output = capsys.readouterr().out
     assert "training" not in output and "nan" not in output
     rows = {(row["method"], row["held_out"], row["pool"]): row for row in metrics["rows"]}
     assert len(rows) == len(metrics["rows"]) == 4 * len(analogies.METHODS)
-    keys = "method held_out pool top1_mean top1_std mrr_mean mse_to_truth seeds"
+    keys = "method held_out pool top1_mean top1_std mrr_mean mse_to_truth seeds by_answer minus_pixels"
+    assert metrics["answers"] == CATS
     assert set(metrics["rows"][0]) == set(keys.split())
     for (method, held_out, pool), row in rows.items():
         random = method not in ("unchanged target", "pixel arithmetic", "drawn cats")
         assert (row["top1_std"] is None, row["seeds"]) == ((False, 2) if random else (True, 1))
         assert row["mrr_mean"] >= row["top1_mean"]
+        for score in ("top1", "mrr", "mse"):
+            each = row["by_answer"][score]["each"]
+            assert len(each) == 9 and row["by_answer"][score]["interval"] == pytest.approx(
+                t_interval(each), nan_ok=True
+            )
+            pixels = rows["pixel arithmetic", held_out, pool]["by_answer"][score]["each"]
+            assert row["minus_pixels"][score]["each"] == pytest.approx(np.subtract(each, pixels))
     for method in ("report's network", "drawn cats"):  # held out is not seen
         assert rows[method, True, "faces"]["mse_to_truth"] != rows[method, False, "faces"]["mse_to_truth"]
     sheets = {f"analogies_{name}_{answers}.png" for name in analogies.SHOWN for answers in ("seen", "held_out")}
