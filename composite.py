@@ -37,7 +37,7 @@ class Config:
     """Add an attribute to a picture in latent space, and score the composite."""
 
     source: str = "auto"  # that of the network in --model, or hub, twemoji, your own parquet file or image folder
-    target: str = "smiling cat face with open mouth"  # the picture to change: its name, a part of it, a short name or the emoji itself
+    target: str = "smiling cat face with open mouth"  # the picture to change: its name, short name or character
     baseline: str = "grinning face"  # a picture without the attribute
     featured: str = "smiling face with heart-shaped eyes"  # a picture with the attribute
     truth: str = "auto"  # the picture that the composite should be; auto knows it for nine cats and faces
