@@ -28,7 +28,7 @@ class Config:
     """Add an attribute to a picture in latent space, and score the composite."""
 
     source: str = "auto"  # that of the network in --model, or hub, twemoji, your own parquet file or image folder
-    target: str = "smiling cat face with open mouth"  # the picture to change: its name, a part of it, a short name or the emoji itself
+    target: str = "smiling cat face with open mouth"  # the picture to change: its name, short name or character
     baseline: str = "grinning face"  # a picture without the attribute
     featured: str = "smiling face with heart-shaped eyes"  # a picture with the attribute
     truth: str = "auto"  # the picture that the composite should be; auto knows it for nine cats and faces
@@ -118,13 +118,14 @@ def name_of(config: Config, source: str) -> str:
     usual = [names.normalise(getattr(Config, role)) for role in ROLES]
     asked = [getattr(config, role) for role in ROLES]
     target, baseline, featured, truth = map(names.shortest, [*asked, config.truth])
+    network = f"seed {config.seed}" if config.model == default_model(config.seed) else f"in {config.model.name}"
     parts = {
         f"{target} plus {featured}": asked != usual,
         f"minus {baseline}": asked[1] != usual[1],
         f"truth {truth}": config.truth != Config.truth,
         config.method: config.method != Config.method,
         f"strength {config.strength}".removesuffix(".0"): config.strength != Config.strength,
-        f"in {config.model.name}": config.model != default_model(0),
+        network: config.model != default_model(0),
         f"by {config.network}": config.network != Config.network,
         f"from {Path(source).name}": source,
     }
@@ -251,9 +252,11 @@ def scored(
 def main(config: Config) -> dict:
     """Compose, score, draw and record. Returns the metrics that go into metrics.json."""
     device = training.choose_device(config.device)
-    config = replace(config, model=config.model or default_model(config.seed))
-    own = trained.recorded_source(config.model)
-    everything = data.load_originals((own or "auto") if config.source == "auto" else config.source, keyword="")
+    folders = [config.model] if config.model else [default_model(config.seed), default_model(0)]
+    own, *recorded = map(trained.recorded_source, folders)  # networks of other seeds are trained on the same pictures
+    config = replace(config, model=folders[0])
+    source = next(filter(None, (own, *recorded)), "auto") if config.source == "auto" else config.source
+    everything = data.load_originals(source, keyword="")
     equation = equation_of(config, everything)
     config = settled(config, everything, equation, own)
     files.writable(config.out, config.plots)
