@@ -18,7 +18,7 @@ from lab.options import LARGEST_LATENT, Precision
 
 # Methods with a sheet each for answers seen and held out, by their part of its name: what the coursework asks for, and
 # what was found to be best.
-SHOWN = {"report": "report's network", "drawn": "drawn cats"}
+SHOWN = {"original": "original's network", "drawn": "drawn cats"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Config:
 
     source: str = "auto"  # auto, hub, twemoji, or the path of your own parquet file or image folder
     seeds: int = 3  # networks of each kind, from seed 0 upwards
-    epochs: int = 30  # of the report's network, as in Part 1
+    epochs: int = 30  # of the original's network, as in Part 1
     steps: int = 600  # of the best preset: a third of Part 1's
     precision: Precision = "auto"  # of the best preset: bfloat16 where the processor computes in it, else float32
     latent: int = 128  # numbers of the latent, and components of PCA

@@ -47,7 +47,7 @@ import torch
 
 import data
 from common import charts, figures
-from lab import baselines, presets, records, trained, training
+from lab import baselines, networks, presets, records, trained, training
 from lab.contract import decode_all, encode_all
 
 
@@ -58,7 +58,10 @@ def rows(network: presets.Trained, metrics: dict, images: torch.Tensor, other, d
     """
 
     def row(model, its: dict) -> tuple[str, torch.Tensor]:
-        label = f"{its['preset']} preset\n{Path(its['network']).name}\ntest MSE {its['test_mse']:.4f}"
+        whose = "original's network" if its["preset"] == "report" else f"{its['preset']} preset"
+        if its["network"] not in networks.ARCHITECTURES:
+            whose = Path(its["network"]).name
+        label = f"{whose}\ntest MSE {its['test_mse']:.4f}"
         return label, decode_all(model, encode_all(model, images, device), device)
 
     pca = f"PCA, {network.pca.n_components_} numbers\ntest MSE {metrics['pca_mse']:.4f}"

@@ -29,13 +29,18 @@ PUBLISHED = Path("plots/published")  # copies of the figures shown: git ignores 
 LARGEST = 200_000  # bytes of a published figure
 FIGURE = re.compile(r"\]\(([^()]*\.png)\)")  # a picture or a link to one
 
-# Folders in runs/ whose records are shown.
+# Folders in runs/ whose records are shown
 RUNS = (
     "autoencoder", "exact", "exact-pytorch", "no-copies", "unseen", "best",
     "multitask", "multitask-unseen", "multitask-compare", "multitask-best",
     "multitask-best-unseen",
     "composite", "composite-mean", "composite-isolated", "composite-map", "analogies",
 )  # fmt: skip
+SEEDS = (  # those in runs/seeds/, with the prefix seeds- in the records
+    "report-order", "exact", "no-copies", "unseen", "report-order-60-steps", "no-copies-300-steps", "unseen-60-steps",
+    "unseen-no-copies", "unseen-no-copies-300-steps", "composite",
+)  # fmt: skip
+FOLDERS = {name: name for name in RUNS} | {f"seeds-{name}": f"seeds/{name}" for name in SEEDS}  # by record
 ABOUT = ("command", "config", "processor", "threads", "versions")  # what is taken of a run.json
 
 
@@ -57,10 +62,10 @@ class Config:
 def collected(runs: Path) -> dict[str, dict]:
     """What the pages need of every run, by the names of the records: its command and its metrics. Raises UserError."""
     records, remedy = {}, "first run its command in the report"
-    for name in RUNS:
-        run, metrics = (files.read_json(runs / name / file, remedy) for file in ("run.json", "metrics.json"))
+    for name, folder in FOLDERS.items():
+        run, metrics = (files.read_json(runs / folder / file, remedy) for file in ("run.json", "metrics.json"))
         if lacking := set(ABOUT) - set(run):
-            raise UserError(f"{runs / name}/run.json lacks {' and '.join(sorted(lacking))}; {remedy}")
+            raise UserError(f"{runs / folder}/run.json lacks {' and '.join(sorted(lacking))}; {remedy}")
         records[name] = {**{key: run[key] for key in ABOUT}, **metrics}
     for name in EXPERIMENTS:
         path = runs / "experiments" / f"{name}.json"
@@ -70,7 +75,8 @@ def collected(runs: Path) -> dict[str, dict]:
 
 def recorded(project: Path = HERE) -> dict[str, dict]:
     """The records of the report, by their names. Raises UserError if one is missing."""
-    names, remedy = (*RUNS, *(f"experiment-{name}" for name in EXPERIMENTS), "bench"), "take the records with --collect"
+    names = (*FOLDERS, *(f"experiment-{name}" for name in EXPERIMENTS), "bench")
+    remedy = "take the records with --collect"
     return {name: files.read_json(project / RECORDS / f"{name}.json", remedy) for name in names}
 
 
@@ -79,15 +85,33 @@ def drawn(plots: Path, project: Path) -> dict[str, bytes]:
     figures = {}
     for page in PAGES:
         for figure in FIGURE.findall((project / TEMPLATES / page).read_text(encoding="utf-8")):
-            path = plots / Path(figure).name
+            name = Path(figure).relative_to(PUBLISHED)
+            path = plots / name
             if not path.is_file():
                 raise UserError(f"{path} is not there, and {page} shows it; first run the command beside it")
             if path.stat().st_size > LARGEST:
                 raise UserError(
                     f"{path} has {path.stat().st_size} bytes; at most {LARGEST} are published: make it smaller"
                 )
-            figures[path.name] = path.read_bytes()
+            figures[str(name)] = path.read_bytes()
     return figures
+
+
+def published(project: Path) -> set[str]:
+    """The names of the figures that were taken, with the folder that they are in."""
+    return {str(path.relative_to(project / PUBLISHED)) for path in (project / PUBLISHED).rglob("*.png")}
+
+
+def publish(project: Path, records: dict[str, dict], figures: dict[str, bytes]) -> None:
+    """Write records and figures to where the pages take them from."""
+    (project / RECORDS).mkdir(parents=True, exist_ok=True)
+    for name, content in figures.items():
+        place = project / PUBLISHED / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with files.written_whole(place) as path:
+            path.write_bytes(content)
+    for name, content in records.items():
+        files.write_json(project / RECORDS / f"{name}.json", content)
 
 
 def number(value: float, digits: int = 4) -> str:
@@ -110,38 +134,6 @@ def asked(by_name: dict[str, dict]) -> dict[str, list[dict]]:
     return {name: [judged for its, judged in zip(names, everything) if its == name] for name in EXPERIMENTS}
 
 
-def sentence(judged: dict) -> str:
-    """A comparison and its verdict."""
-    taken_back = judged["verdict"] != judged["holm_verdict"]
-    return f"{findings.comparison(judged)}: {judged['verdict']}{', one question alone' if taken_back else ''}"
-
-
-def verdicts(hypotheses: list[dict]) -> str:
-    """Verdicts as a Markdown list."""
-    lines = []
-    for judged in hypotheses:
-        finding = sentence(judged).replace(judged["verdict"], f"**{judged['verdict']}**", 1)
-        lines.append(f"- *{judged['text'][0].upper()}{judged['text'][1:]}* ({judged['letter']}). {finding}.")
-    return "\n".join(lines)
-
-
-def verdict_table(hypotheses: list[dict]) -> str:
-    """Every question with all its verdicts, as a Markdown table; the last column counts."""
-    steps = list(hypotheses[0]["by_steps"])
-    heads = [
-        "letter",
-        "the original says",
-        *(f"after {int(k):,} steps" for k in steps),
-        "shared folds ignored",
-        "all questions",
-    ]
-    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
-    for judged in sorted(hypotheses, key=lambda judged: judged["letter"]):
-        said = (judged["letter"], judged["text"], *(judged["by_steps"][k]["verdict"] for k in steps))
-        lines.append("| " + " | ".join((*said, judged["plain_verdict"], f"**{judged['holm_verdict']}**")) + " |")
-    return "\n".join(lines)
-
-
 def table(experiment: dict) -> str:
     """An experiment's rows, mean and spread over the seeds, as a Markdown table."""
     return findings.table(experiment["varied"], {row["setting"]: row["values"] for row in experiment["rows"]})
@@ -158,21 +150,25 @@ def render(project: Path, page: str, records: dict[str, dict], published: Contai
     environment.filters |= {"number": number, "signed": signed, "spread": spread, "mean": mean}
     by_name = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}
     environment.globals |= {
-        "judged": lambda name, place: sentence(hypotheses[name][place]),
-        "verdicts": lambda name, *places: verdicts([hypotheses[name][k] for k in places] or hypotheses[name]),
-        "verdict_table": lambda: verdict_table([judged for members in hypotheses.values() for judged in members]),
+        "judged": lambda name, place: findings.sentence(hypotheses[name][place]),
+        "verdicts": lambda name, *places: findings.verdicts([hypotheses[name][k] for k in places] or hypotheses[name]),
+        "verdict_table": lambda: findings.verdict_table(
+            [judged for members in hypotheses.values() for judged in members]
+        ),
         "questions": lambda: sum(map(len, hypotheses.values())),
         "table": lambda name: table(by_name[name]),
     }
     template = environment.from_string((project / TEMPLATES / page).read_text(encoding="utf-8"))
     try:
         hypotheses = asked(by_name)
-        text = template.render(run={name: records[name] for name in RUNS}, experiment=by_name, bench=records["bench"])
+        text = template.render(
+            run={name: records[name] for name in FOLDERS}, experiment=by_name, bench=records["bench"]
+        )
     except (jinja2.UndefinedError, LookupError, TypeError, ValueError, AttributeError) as error:
         reason, remedy = f"{type(error).__name__}: {error}", "make each run with its command in the report"
         raise UserError(f"the records are not what {page} shows ({reason}); {remedy}") from None
     for figure in map(Path, FIGURE.findall(text)):
-        if figure.parent != PUBLISHED or figure.name not in published:
+        if PUBLISHED not in figure.parents or str(figure.relative_to(PUBLISHED)) not in published:
             remedy = f"draw it, show it as {PUBLISHED / figure.name} and take it with --collect"
             raise UserError(f"{page} shows {figure}, which is not published; {remedy}")
     return text
@@ -192,17 +188,10 @@ def main(config: Config) -> dict[str, str]:
     """Write or check the pages. Returns their texts. Nothing is written unless all records are there and make pages."""
     project = config.project or HERE
     records = collected(config.runs) if config.collect else recorded(project)
-    published = project / PUBLISHED
-    figures = drawn(config.plots, project) if config.collect else {path.name for path in published.glob("*.png")}
+    figures = drawn(config.plots, project) if config.collect else published(project)
     pages = {page: render(project, page, records, figures) for page in PAGES}
     if config.collect:
-        for folder in (project / RECORDS, published):
-            folder.mkdir(parents=True, exist_ok=True)
-        for name, content in figures.items():
-            with files.written_whole(published / name) as path:
-                path.write_bytes(content)
-        for name, content in records.items():
-            files.write_json(project / RECORDS / f"{name}.json", content)
+        publish(project, records, figures)
     for page, text in pages.items():
         if config.check:
             check(project / page, text)

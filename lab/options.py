@@ -17,7 +17,7 @@ LARGEST_LATENT = 2**12  # a third of the numbers of an image
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPreset(DataConfig):
-    """The coursework report's network and training."""
+    """The original's network and training."""
 
     preset: Literal["report"] = "report"  # report or best; `--preset best --help` lists the options of that one
     network: str = "convolutional"  # its architecture, or a network of your own as my_file.py:MyClass

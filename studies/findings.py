@@ -59,6 +59,38 @@ def corrected(hypotheses: Sequence[dict]) -> list[dict]:
     ]
 
 
+def sentence(judged: dict) -> str:
+    """A comparison and its verdict."""
+    taken_back = judged["verdict"] != judged["holm_verdict"]
+    return f"{comparison(judged)}: {judged['verdict']}{', as a question alone' if taken_back else ''}"
+
+
+def verdicts(hypotheses: list[dict]) -> str:
+    """Verdicts as a Markdown list."""
+    lines = []
+    for judged in hypotheses:
+        said = sentence(judged).replace(judged["verdict"], f"**{judged['verdict']}**", 1)
+        lines.append(f"- *{judged['text'][0].upper()}{judged['text'][1:]}* ({judged['letter']}). {said}.")
+    return "\n".join(lines)
+
+
+def verdict_table(hypotheses: list[dict]) -> str:
+    """Every question with all its verdicts, as a Markdown table; the last column counts."""
+    steps = list(hypotheses[0]["by_steps"])
+    heads = [
+        "letter",
+        "the original says",
+        *(f"after {int(k):,} steps" for k in steps),
+        "shared folds ignored",
+        "all questions",
+    ]
+    lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
+    for judged in sorted(hypotheses, key=lambda judged: judged["letter"]):
+        said = (judged["letter"], judged["text"], *(judged["by_steps"][k]["verdict"] for k in steps))
+        lines.append("| " + " | ".join((*said, judged["plain_verdict"], f"**{judged['holm_verdict']}**")) + " |")
+    return "\n".join(lines)
+
+
 def cell(name: str, values: list) -> str:
     """Mean and standard deviation over the seeds, which constants have not; empty for what was not taught."""
     if None in values:

@@ -221,7 +221,7 @@ def test_the_benchmark_leaves_its_table_and_sheets(config, capsys):
             )
             pixels = rows["pixel arithmetic", held_out, pool]["by_answer"][score]["each"]
             assert row["minus_pixels"][score]["each"] == pytest.approx(np.subtract(each, pixels))
-    for method in ("report's network", "drawn cats"):  # held out is not seen
+    for method in ("original's network", "drawn cats"):  # held out is not seen
         assert rows[method, True, "faces"]["mse_to_truth"] != rows[method, False, "faces"]["mse_to_truth"]
     sheets = {f"analogies_{name}_{answers}.png" for name in analogies.SHOWN for answers in ("seen", "held_out")}
     assert {path.name for path in config.plots.glob("analogies_*.png")} == sheets
