@@ -83,7 +83,7 @@ def mean_mse(model, loader):
 
 
 def split(dataset, keyword, unseen):
-    """Training, validation and test images: all shuffled, or, if `unseen`, the emoji as `autoencoder.py` splits them."""
+    """Training, validation and test images: shuffled, or, if `unseen`, the emoji as `autoencoder.py` splits them."""
     if not unseen:
         train_size, val_size = int(0.6 * len(dataset)), int(0.2 * len(dataset))
         return random_split(dataset, [train_size, val_size, len(dataset) - train_size - val_size])

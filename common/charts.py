@@ -126,7 +126,7 @@ def paired_differences(differences: dict[str, dict], path: Path) -> Path:
 
 
 def error_against_seconds(curves: dict, ends: dict, lines: dict[str, float], path: Path) -> Path:
-    """Test MSE over the seconds since a process started: curves, dots for the ends of others, lines with their names."""
+    """Test MSE over the seconds since a process started: curves, dots for the ends of others, named lines."""
     figure = Figure(figsize=(7.2, 4), layout="constrained")
     axes = figure.subplots()
     for name, points in curves.items():

@@ -215,20 +215,24 @@ def balanced_accuracy(trial: Trial, model: nn.Module, tested: data.Originals, de
     return float(recall_score(truth[known], predicted, labels=truth[known].unique(), average="macro"))
 
 
+def tested_parts(trial: Trial) -> dict[str, data.Part]:
+    """What a trial is tested on: the tested pictures, their augmented copies, and the faces trained on, upright."""
+    _, tested = divide(trial)
+    test = data.Part(tested.images, torch.arange(len(tested.names)))
+    copies = data.expand(tested, test.emoji, data.DataConfig(copies=2, seed=trial.seed), "test")
+    return {"mse": test, "copies_mse": copies, "train_mse": fold_of(trial).train}
+
+
 @threadpool_limits.wrap(limits=1)
 def measure(trial: Trial) -> dict[str, float | list | None]:
     """Train and test. A pure function of the trial: in one thread, since other cores have other trials.
 
-    `mse` is of the tested pictures, `copies_mse` of their augmented copies, and `train_mse` of the faces trained on,
-    upright. They are lists over `steps`; accuracies are None where nothing was taught.
+    The MSEs are those of `tested_parts`. They are lists over `steps`; accuracies are None where nothing was taught.
     """
     started, config, device = time.monotonic(), preset_of(trial), training.choose_device(trial.device)
     given, names = material(trial, config)
-    fold, (_, tested) = fold_of(trial), divide(trial)
     classes = 0 if trial.classes == "none" else len(CLASSES[trial.classes][0])
-    test = data.Part(tested.images, torch.arange(len(tested.names)))
-    copies = data.expand(tested, test.emoji, data.DataConfig(copies=2, seed=trial.seed), "test")
-    parts = {"mse": test, "copies_mse": copies, "train_mse": fold.train}
+    parts, (_, tested) = tested_parts(trial), divide(trial)
 
     def tests(model: nn.Module) -> dict[str, float | None]:
         loss = training.reconstruction_loss
@@ -242,5 +246,5 @@ def measure(trial: Trial) -> dict[str, float | list | None]:
         occurring = labels(tested.names, trial.classes)
         metrics.setdefault("balanced_accuracy", None)
         metrics["majority_balanced_accuracy"] = 1 / len(occurring[occurring >= 0].unique())  # one is always right
-    metrics |= {"steps": [row["step"] for row in rows], **baselines.errors(given.pca, test)}
+    metrics |= {"steps": [row["step"] for row in rows], **baselines.errors(given.pca, parts["mse"])}
     return {**metrics, "seconds": round(time.monotonic() - started, 1)}

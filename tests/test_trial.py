@@ -150,14 +150,12 @@ def test_a_trial_measures_errors_and_accuracies(trial):
         assert metrics["majority_balanced_accuracy"] == 1 / len(study.CLASSES[trial.classes][0])
 
 
-def test_the_training_error_is_that_of_the_upright_faces_trained_on(monkeypatch):
-    trial = Trial(images="all", copies=1, latent=8, steps=1)
-    evaluated = []
-    monkeypatch.setattr(study.training, "evaluate", lambda model, part, *rest: evaluated.append(part) or {"loss": 1.0})
-    study.measure(trial)
-    fold = study.fold_of(trial)
-    unseen, _, seen = evaluated
-    assert torch.equal(seen.images, fold.train.images) and len(seen) + len(unseen) == len(fold.originals.names)
+def test_the_training_error_is_that_of_the_upright_faces_trained_on():
+    trial = Trial(images="all", copies=1)
+    fold, parts = study.fold_of(trial), study.tested_parts(trial)
+    assert torch.equal(parts["train_mse"].images, fold.originals.images[fold.train.emoji])
+    assert len(parts["train_mse"]) + len(parts["mse"]) == len(fold.originals.names) and len(fold.train) > 100
+    assert len(parts["copies_mse"]) == 3 * len(parts["mse"])
 
 
 def test_a_trial_of_the_best_preset_starts_at_pca():
