@@ -283,7 +283,8 @@ def main(config: Config) -> dict[str, int]:
     files.writable(config.plots)
     splits = load(config)
     print(describe(splits))
-    images, kept = splits.originals.images, f' whose name contains "{config.keyword}"' if config.keyword else ""
+    images, keyword = splits.originals.images, splits.originals.keyword
+    kept = f' whose name contains "{keyword}"' if keyword else ""
     title = f"{len(images):,} pictures{kept}. Source: {sources.credited(splits.originals.source)}"
     print("contact sheet  ", figures.contact_sheet(images, title, config.plots / "contact_sheet.png"))
     return splits.counts()
