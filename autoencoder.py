@@ -66,7 +66,7 @@ def rows(network: presets.Trained, metrics: dict, images: torch.Tensor, other, d
 
     pca = f"PCA, {network.pca.n_components_} numbers\ntest MSE {metrics['pca_mse']:.4f}"
     return [
-        ("original", images),
+        ("picture", images),
         *([row(*other)] if other else []),
         (pca, baselines.reconstruct(network.pca, images)),
         row(network.model, metrics),
@@ -92,7 +92,7 @@ def main(config: Config | BestConfig) -> dict:
     device = training.choose_device(config.device)
     config = presets.settled(config, device, records.resumed_config(config))
     splits = data.load(config)
-    other = trained.beside(config.beside, config, splits.originals.source) if config.beside else None
+    other = trained.beside(config.beside, config, splits.originals) if config.beside else None
     with records.recording(config, splits.originals, device) as record:
         network, metrics = trained.train_and_save(config, splits, device, record)
         draw(network, splits, metrics, other, config, device)

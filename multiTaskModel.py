@@ -120,7 +120,7 @@ def draw(trained: presets.Trained, splits: data.Splits, labels, errors: dict, co
     sad = (sad_probability(model, images, device) > 0.5).long()
     notes = [f"{names[label]},\npredicted {names[k]}" for label, k in zip(labels[chosen], sad)]
     rows = [
-        ("original", images),
+        ("picture", images),
         (f"reconstruction\ntest MSE {errors['mse']:.4f}", decode_all(model, latents[chosen], device)),
     ]
     lines = {f"PCA, {config.latent} components": errors["pca_mse"], "mean image": errors["mean_image_mse"]}

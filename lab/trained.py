@@ -106,14 +106,15 @@ def recorded_source(folder: Path) -> str | None:
     return data_config(folder).source if (folder / "run.json").exists() else None
 
 
-def beside(folder: Path, config: Run, source: str) -> tuple[Autoencoder, dict]:
+def beside(folder: Path, config: Run, originals: data.Originals) -> tuple[Autoencoder, dict]:
     """The network in `folder`, to show beside that of `config`, and its metrics: both are tested on the same images.
 
-    `source` is the one that `config` took. Raises UserError for a network of other data, for an unfinished run, and as
+    `originals` are what `config` took. Raises UserError for a network of other data, for an unfinished run, and as
     `networks.load`.
     """
     model, there = networks.load(folder, own=config.network), data_config(folder)
-    asked = {field.name: getattr(config, field.name) for field in fields(data.DataConfig)} | {"source": source}
+    asked = {field.name: getattr(config, field.name) for field in fields(data.DataConfig)}
+    asked |= {"source": originals.source, "keyword": originals.keyword}
     other = [
         f"--{name.replace('_', '-')} {getattr(there, name)}, not {value}"
         for name, value in asked.items()

@@ -81,8 +81,8 @@ def verdict_table(hypotheses: list[dict]) -> str:
         "letter",
         "the original says",
         *(f"after {int(k):,} steps" for k in steps),
-        "shared folds ignored",
-        "all questions",
+        "the same, shared folds ignored",
+        "the same, among all questions",
     ]
     lines = ["| " + " | ".join(heads) + " |", "| --- " * len(heads) + "|"]
     for judged in sorted(hypotheses, key=lambda judged: judged["letter"]):

@@ -74,7 +74,7 @@ def test_main_in_the_reports_order(tmp_path):
     model = networks.load(tmp_path / "run")
     assert isinstance(model, MultiTaskAutoencoder) and model.classes == 2
     with pytest.raises(UserError, match="happy and sad emoji alone"):  # no network to show beside one of Part 1
-        trained.beside(tmp_path / "run", config, "twemoji")
+        trained.beside(tmp_path / "run", config, data.load_originals())
     assert model.encode(torch.rand(1, 3, 64, 64)).shape == (1, 4)
     figures = {path.name for path in (tmp_path / "plots").iterdir()}
     assert {f"multitask_{name}.png" for name in ("curves", "reconstructions", "latents", "classes")} <= figures

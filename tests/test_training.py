@@ -229,6 +229,11 @@ def test_the_weights_are_those_of_the_metrics(left):
     assert latents.shape == (10, 6)
 
 
+def took(config, source="twemoji"):
+    """Originals that say where they are from."""
+    return data.Originals(source, ["face"], torch.zeros(1, 3, 64, 64, dtype=torch.uint8), keyword=config.keyword)
+
+
 def test_another_network_is_shown_beside_one_of_the_same_images_alone(left, tmp_path):
     folders = {"out": tmp_path / "run", "plots": tmp_path / "plots", "beside": left.folder / "run"}
     options = dict(TINY, epochs=1, split=left.config.split)
@@ -239,21 +244,23 @@ def test_another_network_is_shown_beside_one_of_the_same_images_alone(left, tmp_
     for name, value in other.items():
         config = autoencoder.Config(**options | {name: value}, **folders | {"out": tmp_path / "not made"})
         with pytest.raises(UserError, match=f"was trained on other data .--{name.replace('_', '-')} "):
-            trained.beside(left.folder / "run", config, "twemoji")
+            trained.beside(left.folder / "run", config, took(config))
+    usual = autoencoder.Config(**options, **folders)
+    trained.beside(left.folder / "run", replace(usual, keyword=None), took(usual))  # what was taken counts
     with pytest.raises(UserError, match="--source twemoji, not hub"):
-        trained.beside(left.folder / "run", config, "hub")
+        trained.beside(left.folder / "run", config, took(config, "hub"))
 
 
 def test_only_a_finished_network_is_shown_beside_another(left, tmp_path):
     shutil.copytree(left.folder / "run", tmp_path / "run")
     (tmp_path / "run/metrics.json").write_text('{"test_mse": "small"}')
     with pytest.raises(UserError, match="does not say its network's error"):
-        trained.beside(tmp_path / "run", left.config, "twemoji")
+        trained.beside(tmp_path / "run", left.config, took(left.config))
     (tmp_path / "run/metrics.json").unlink()
     with pytest.raises(UserError, match="takes a finished run"):
-        trained.beside(tmp_path / "run", left.config, "twemoji")
+        trained.beside(tmp_path / "run", left.config, took(left.config))
     with pytest.raises(UserError, match="holds no model.safetensors"):
-        trained.beside(tmp_path, left.config, "twemoji")
+        trained.beside(tmp_path, left.config, took(left.config))
 
 
 def test_same_seed_same_numbers(left, capsys):
