@@ -1,6 +1,7 @@
 """The one loop, its budget, its optimizers, and what Part 1 leaves."""
 
 import json
+from dataclasses import replace
 import shutil
 from types import SimpleNamespace
 
