@@ -14,7 +14,7 @@ import pytest
 import report
 from common import command_line
 from conftest import ROOT, assert_one_line, configurations
-from studies.findings import finding
+from studies.findings import comparison, sentence
 from studies.hypotheses import EXPERIMENTS
 
 
@@ -45,7 +45,7 @@ def test_rendering_loads_no_torch():
     assert output.splitlines()[-1] == "set()"
 
 
-@pytest.mark.parametrize("page, record", [("README.md", "unseen"), ("REPORT.md", "no-copies")])
+@pytest.mark.parametrize("page, record", [("README.md", "autoencoder"), ("REPORT.md", "exact")])
 def test_another_number_is_noticed_and_written(copied, command, page, record):
     change(copied / f"report/records/{record}.json", "test_mse", 0.98765)
     status, _, error = command(report, "--check", "--project", ".")
@@ -71,7 +71,7 @@ def test_a_figure_that_is_not_published_is_noticed(copied, command):
 
 def test_all_that_is_published_is_shown():
     shown = {figure for page in report.PAGES for figure in report.FIGURE.findall((ROOT / page).read_text("utf-8"))}
-    assert {path.name for path in (ROOT / report.PUBLISHED).iterdir()} == {figure.split("/")[-1] for figure in shown}
+    assert {str(report.PUBLISHED / name) for name in report.published(ROOT)} == shown
 
 
 def test_what_scripts_write_by_default_changes_no_tracked_file(tmp_path):
@@ -88,26 +88,25 @@ def test_what_scripts_write_by_default_changes_no_tracked_file(tmp_path):
     git(tmp_path, "init")
     assert git(tmp_path, "check-ignore", *written, report.PUBLISHED / "bench.png") == written
     tracked = git(ROOT, "ls-files", *defaults)  # none where this is no clone
-    assert {Path(file).parent for file in tracked} <= {report.PUBLISHED}
+    assert all(report.PUBLISHED in Path(file).parents for file in tracked)
 
 
 @pytest.fixture
 def runs(copied, tmp_path):
     """A folder of runs that left the records of the report, but for one number."""
     folder = tmp_path / "runs"
-    for name in report.RUNS:
-        (folder / name).mkdir(parents=True)
+    for name, place in report.FOLDERS.items():
+        (folder / place).mkdir(parents=True)
         record = json.loads((copied / f"report/records/{name}.json").read_text(encoding="utf-8"))
-        (folder / name / "run.json").write_text(json.dumps({key: record.pop(key) for key in report.ABOUT}))
-        record |= {"test_mse": 0.5} if name == "unseen" else {}
-        (folder / name / "metrics.json").write_text(json.dumps(record))
+        (folder / place / "run.json").write_text(json.dumps({key: record.pop(key) for key in report.ABOUT}))
+        record |= {"test_mse": 0.5} if name == "autoencoder" else {}
+        (folder / place / "metrics.json").write_text(json.dumps(record))
     (folder / "experiments").mkdir()
     for name in EXPERIMENTS:
         shutil.copy(copied / f"report/records/experiment-{name}.json", folder / "experiments" / f"{name}.json")
     (folder / "bench").mkdir()
     shutil.copy(copied / "report/records/bench.json", folder / "bench/results.json")
-    for figure in (copied / report.PUBLISHED).iterdir():
-        shutil.copy(figure, copied / "plots")
+    shutil.copytree(copied / report.PUBLISHED, copied / "plots", dirs_exist_ok=True)
     return folder
 
 
@@ -119,7 +118,7 @@ def test_records_are_taken_from_runs_all_or_none(copied, runs, command):
     assert status == 2 and "python experiments.py latent" in error and unseen.read_text() == before
     (runs / "latent.json").rename(runs / "experiments/latent.json")
     assert command(report, "--collect", "--runs", runs, "--project", ".")[0] == 0
-    assert "| 0.5000 |" in (copied / "README.md").read_text(encoding="utf-8")
+    assert "0.5000 here" in (copied / "README.md").read_text(encoding="utf-8")
     assert command(report, "--collect", "--check")[0] == 2
 
 
@@ -144,7 +143,7 @@ def test_figures_are_taken_from_runs_all_or_none(copied, runs, command):
     [
         ("multitask/metrics.json", {"compare": {}}),  # of other options
         ("multitask/metrics.json", []),
-        ("unseen/metrics.json", {"test_mse": "small"}),
+        ("exact/metrics.json", {"test_mse": "small"}),
         ("unseen/run.json", {"command": "python"}),
         ("experiments/latent.json", {"rows": [], "varied": "latent"}),
         ("bench/results.json", {"rows": []}),
@@ -168,9 +167,10 @@ def test_every_letter_of_the_coursework_has_its_answer():
 def test_every_verdict_is_in_the_text():
     text = (ROOT / "REPORT.md").read_text().replace("**", "")
     records = report.recorded()
-    for name in EXPERIMENTS:
-        for judged in records[f"experiment-{name}"]["hypotheses"]:
-            assert finding(judged) in text
+    for members in report.asked({name: records[f"experiment-{name}"] for name in EXPERIMENTS}).values():
+        for judged in members:
+            assert text.count(comparison(judged)) in (1, 2) and f"{sentence(judged)}" in text  # 3c.2 under two letters
+            assert f"| {judged['letter']} | {judged['text']} |" in text
 
 
 def test_every_command_shown_is_one_that_parses():
