@@ -1,6 +1,6 @@
 """Part 1: a convolutional autoencoder, 64x64x3 pixels to 128 numbers and back, on emoji faces.
 
-    python autoencoder.py                                       # the report's order: copy, then split
+    python autoencoder.py                                       # the original's order: copy, then split
     python autoencoder.py --resume                              # go on after a kill, to the same bits
     python autoencoder.py --split emoji --out runs/unseen       # test emoji never seen in training
     python autoencoder.py --preset best --split emoji --out runs/best  # a network that beats PCA on unseen emoji
@@ -21,7 +21,7 @@ from lab.options import BestRun, ReportRun
 
 @dataclass(frozen=True, kw_only=True)
 class Config(ReportRun):
-    """Train the report's autoencoder and print its test error beside PCA's and the mean image's."""
+    """Train the original's autoencoder and print its test error beside PCA's and the mean image's."""
 
     beside: Path | None = None  # folder of another trained network to show as a row
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights

@@ -121,7 +121,7 @@ def beside_others(bench: Bench) -> dict[str, list[float]]:
 
 
 def row(method: str, unseen: list[float], order: float | None, runs: list[dict]) -> dict:
-    """A row of the table, `order` the MSE in the report's order; times and memory are medians over `runs`."""
+    """A row of the table, `order` the MSE in the original's order; times and memory are medians over `runs`."""
 
     def middle(name: str) -> float | None:
         return median(run[name] for run in runs) if runs else None
@@ -159,7 +159,7 @@ def curve(run: dict) -> list[list[float]]:
 
 def table(rows: list[dict]) -> str:
     """The rows as a Markdown table."""
-    columns = "method | unseen emoji | report's order | training s | process s | peak MB | images/s at 1k, 10k, 40k"
+    columns = "method | unseen emoji | original's order | training s | process s | peak MB | images/s at 1k, 10k, 40k"
     lines = [f"| {columns} |", "| --- " * 7 + "|"]
     for entry in rows:
         unseen, order = entry["unseen_mse"], entry["report_order_mse"]
@@ -183,7 +183,7 @@ def as_it_is(config: Config) -> tuple[list[dict], dict]:
     """Rows and ratios on the processor as it is."""
     bench = Bench(config.out)
     epochs, steps = ("--epochs", str(config.epochs)), (*BEST, "--steps", str(config.steps))
-    print("report's order, in turns")
+    print("original's order, in turns")
     first = (*BEST, "--steps", "1", "--refine-steps", "0")
     kinds = {"report": epochs, "auto": ("--precision", "auto", *epochs), "first": first}
     turns = in_turns(bench, config, kinds)
@@ -216,7 +216,7 @@ def as_with_avx2(config: Config) -> tuple[list[dict], dict]:
     """Rows and ratios as on a processor with AVX2 alone, without bfloat16."""
     bench = Bench(config.out / "avx2", AVX2)
     epochs, steps = ("--epochs", str(config.epochs)), (*BEST, "--steps", str(config.steps))
-    print("report's order, in turns, with AVX2 alone")
+    print("original's order, in turns, with AVX2 alone")
     turns = in_turns(bench, config, {"report": epochs})
     print("unseen emoji, with AVX2 alone")
     unseen = [bench.ours(f"best-unseen-{s}", *EMOJI, "--seed", str(s), *steps) for s in range(config.avx2_seeds)]

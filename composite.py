@@ -39,15 +39,11 @@ class Config:
     method: Literal["difference", "mean", "isolated", "map"] = "difference"
     strength: float = 1.0  # how much of the attribute is added
 
-    model: Path | None = (
-        None  # folder of a trained network; None: runs/autoencoder, or with --seed N runs/autoencoder-seed-N
-    )
+    model: Path | None = None  # folder of a trained network; None: runs/autoencoder, or that of --seed
     network: str = "convolutional"  # architecture to train there; of your own as my_file.py:MyClass, also to load it
     seed: int = 0  # of Part 1's network, which is trained if it is not there
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
-    out: Path | None = (
-        None  # folder of the record; None: runs/composite, or for other options runs/composite- and what they are
-    )
+    out: Path | None = None  # folder of the record; None: runs/composite, and a name for other options
     plots: Path | None = None  # folder of the figures; None: plots, or for other options the folder of the record
     overwrite: bool = False  # replace the record in --out, whatever it is of
 

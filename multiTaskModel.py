@@ -1,13 +1,13 @@
 """Part 2: the autoencoder that also tells happy from sad: MSE + 0.5 x cross-entropy.
 
-    python multiTaskModel.py                    # the report's order: copy, then split
+    python multiTaskModel.py                    # the original's order: copy, then split
     python multiTaskModel.py --resume           # go on after a kill, to the same bits
     python multiTaskModel.py --split emoji --out runs/folds     # each emoji tested by a network that never saw it
     python multiTaskModel.py --preset best --out runs/best      # a network that starts at PCA, and the same classifier
     python multiTaskModel.py --compare --out runs/compare       # question 2e: with and without the classification loss
 
 Writes runs/multitask/ and plots/multitask_*.png.
-Expect accuracy 1.0 and a combined loss below 0.03 in the report's order, after 25 to 40 s on 2 cores, whatever the
+Expect accuracy 1.0 and a combined loss below 0.03 in the original's order, after 25 to 40 s on 2 cores, whatever the
 processor; with the best preset 2 to 3 minutes where it computes in bfloat16, 4 to 5 elsewhere.
 """
 
@@ -24,9 +24,9 @@ from lab.options import BestPreset, ReportPreset, RunOptions
 class Part2Options(RunOptions):
     """What Part 2 has beside a preset."""
 
-    copies: int | Literal["none"] = 50  # augmented copies of each original; the report's 23 emoji are few
+    copies: int | Literal["none"] = 50  # augmented copies of each original; the original's 23 emoji are few
     classification_weight: float = 0.5  # lambda: loss = MSE + lambda x cross-entropy
-    compare: bool = False  # train with and without the classification loss, in the report's order and on unseen emoji
+    compare: bool = False  # train with and without the classification loss, in the original's order and on unseen emoji
     seeds: int = 5  # runs of --compare for each of the two, from --seed upwards; on unseen emoji a fold each
     fold_seeds: int = 1  # divisions into folds with --split emoji, from --seed upwards
     out: Path = Path("runs/multitask")  # folder of the record and the weights
@@ -42,7 +42,7 @@ class Part2Options(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class Config(Part2Options, ReportPreset):
-    """Train the report's multi-task network; with --split emoji, test it on emoji it has never seen."""
+    """Train the original's multi-task network; with --split emoji, test it on emoji it has never seen."""
 
     dropout: float = 0.0  # the report says 0.2, but its code never applied it in this part
     epochs: int = 10  # passes over the training images
@@ -80,7 +80,7 @@ def sad_probability(model, images: torch.Tensor, device) -> torch.Tensor:
     return class_probabilities(model, images, device)[:, 1]
 
 
-# ---------------------------------------------------------------- the report's order
+# ---------------------------------------------------------------- the original's order
 
 
 def report_order(originals, labels, config, device, record) -> dict:
@@ -209,7 +209,7 @@ def accuracy_on_unseen(name: str, divisions: list[np.ndarray], truth: np.ndarray
 def compare(originals, labels, config, device, record) -> dict:
     """What the classification loss does to the test MSE and to the latents. Returns the metrics."""
     metrics, first = classification_loss.compare(originals, labels, config, device, record)
-    differences = {"report's order": metrics["compare"]["report"], "unseen emoji": metrics["compare"]["emoji"]}
+    differences = {"original's order": metrics["compare"]["report"], "unseen emoji": metrics["compare"]["emoji"]}
     charts.paired_differences(differences, config.plots / "multitask_compare.png")
     titles = (f"lambda = {config.classification_weight:g}", "lambda = 0: no classification loss")
     panels = {title: in_the_plane(latents, first.seen) for title, latents in zip(titles, first.latents)}

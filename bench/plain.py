@@ -1,4 +1,4 @@
-"""The report's description in ordinary PyTorch, as one would write it in an evening: what bench.py compares with.
+"""The original's description in ordinary PyTorch, as one would write it in an evening: what bench.py compares with.
 
     python bench/plain.py runs/plain.json --epochs 30
 

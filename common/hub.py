@@ -1,4 +1,4 @@
-"""The report's dataset on the Hugging Face Hub, pinned. Opens no picture: it only finds the parquet file.
+"""The original's dataset on the Hugging Face Hub, pinned. Opens no picture: it only finds the parquet file.
 
 A download must have begun within SECONDS, whatever the Hub and the network do. Then it may take its time, as long as
 no STALL seconds pass without a byte. What has come of a file that was given up stays in the cache, and the next run

@@ -13,9 +13,7 @@ class DataConfig:
     """Which emoji, and how they are copied and split."""
 
     source: str = "auto"  # auto, hub, twemoji, or the path of your own parquet file or image folder
-    keyword: str | None = (
-        None  # keep what is described with this, "" all; None: face, or all of your own if none is one
-    )
+    keyword: str | None = None  # what names must contain, "" for all; None: face, or all if yours have no face
     skip_bad: bool = False  # leave pictures out that cannot be decoded, instead of stopping
     hold_out: tuple[str, ...] = ()  # names left out of all parts, so that no training ever sees them
     augment: Literal["report", "none"] = "report"  # report: flip, rotation, colour jitter; none: exact copies

@@ -56,7 +56,7 @@ def twemoji_rows() -> list[Row]:
 
 
 def hub_rows() -> list[Row]:
-    """The report's dataset, from the local Hub cache or downloaded. Raises UserError if it cannot be had."""
+    """The original's dataset, from the local Hub cache or downloaded. Raises UserError if it cannot be had."""
     import datasets  # takes a second to import, and no other source needs it
 
     file, how = hub.fetch()
@@ -67,7 +67,7 @@ def hub_rows() -> list[Row]:
         texts = strings(table["text"])
         dataset = datasets.Dataset(datasets.table.InMemoryTable(table))
         dataset = dataset.cast_column("image", datasets.Image(decode=False))
-    print(f"source: {hub.DATASET} at {hub.REVISION}, the report's dataset, {how}")
+    print(f"source: {hub.DATASET} at {hub.REVISION}, the original's dataset, {how}")
     read = [lambda i=i: encoded_picture(dataset[i]["image"]) for i in range(len(texts))]
     return [(text, f"row {i} ({text!r:.60}) of {file}", read[i]) for i, text in enumerate(texts)]
 

@@ -10,7 +10,7 @@ import data
 from lab import baselines, classification
 from lab.contract import encode_all
 
-# the size of a test set to that of a training set: in the report's order, and in folds of the emoji
+# the size of a test set to that of a training set: in the original's order, and in folds of the emoji
 TEST_TO_TRAIN = {"report": data.SPLIT[2] / data.SPLIT[0], "emoji": 1 / (classification.FOLDS - 1)}
 
 
@@ -26,7 +26,7 @@ class Pair:
 
 
 def train_pair(originals: data.Originals, labels: torch.Tensor, config, device: torch.device, record) -> Pair:
-    """Train both on the images that `config` says: in the report's order, or on all folds of the emoji but one."""
+    """Train both on the images that `config` says: in the original's order, or on all folds of the emoji but one."""
     unseen = config.split == "emoji"
     splits = classification.fold_of_seed(originals, labels, config) if unseen else data.split(originals, config)
     errors, latents = [], []
@@ -43,7 +43,7 @@ def train_pair(originals: data.Originals, labels: torch.Tensor, config, device: 
 
 
 def compare(originals, labels, config, device, record) -> tuple[dict, Pair]:
-    """Metrics of `config.seeds` pairs in the report's order and on unseen emoji, and the first pair of the latter.
+    """Metrics of `config.seeds` pairs in the original's order and on unseen emoji, and the first pair of the latter.
 
     On unseen emoji a linear probe asks of each latent how well it parts the classes of the emoji held out.
     """

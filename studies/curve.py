@@ -18,7 +18,7 @@ from lab.options import BestRun, ReportRun
 
 @dataclass(frozen=True, kw_only=True)
 class Config(ReportRun):
-    """Train the report's autoencoder and record its test losses along the way."""
+    """Train the original's autoencoder and record its test losses along the way."""
 
 
 @dataclass(frozen=True, kw_only=True)

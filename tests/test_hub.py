@@ -21,7 +21,7 @@ def test_first_run_downloads_and_the_next_needs_no_hub(serve, capsys):
     with serve() as server:
         assert_whole(data.load_originals("auto"))
     assert [request for request in server.asked if request] == ["commits", "resolve", "resolve", "file"]
-    assert capsys.readouterr().out == f"source: {hub.DATASET} at {hub.REVISION}, the report's dataset, downloaded\n"
+    assert capsys.readouterr().out == f"source: {hub.DATASET} at {hub.REVISION}, the original's dataset, downloaded\n"
     assert_whole(data.load_originals("auto"))  # the server is gone
     assert capsys.readouterr().out.endswith("from the cache\n")
 
