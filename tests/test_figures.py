@@ -33,17 +33,16 @@ def test_rows_are_upright_originals_and_what_each_method_makes_of_them(made):
     images = made([f"face {i}" for i in range(5)]).images
     pca, cpu = baselines.fit_pca(images, 3), torch.device("cpu")
     networks = [ConvAutoencoder(4).eval() for _ in range(2)]
-    metrics = [
-        {"preset": "report", "network": f"folder/mine.py:{k}", "test_mse": k, "pca_mse": 3.0} for k in (1.0, 2.0)
-    ]
+    whose = {1.0: "convolutional", 2.0: "folder/mine.py:Mine"}
+    metrics = [{"preset": "report", "network": whose[k], "test_mse": k, "pca_mse": 3.0} for k in whose]
     trained = presets.Trained(networks[0], [], pca)
     rows = autoencoder.rows(trained, metrics[0], images, (networks[1], metrics[1]), cpu)
     (_, first), *others = rows
     assert torch.equal(first, images)
     assert [label.replace("\n", ", ") for label, _ in others] == [
-        "report preset, mine.py:2.0, test MSE 2.0000",
+        "mine.py:Mine, test MSE 2.0000",
         "PCA, 3 numbers, test MSE 3.0000",
-        "report preset, mine.py:1.0, test MSE 1.0000",
+        "original's network, test MSE 1.0000",
     ]
     for (_, pictures), expected in zip(others[::2], networks[::-1]):
         assert torch.allclose(pictures, expected(data.to_float(images)), atol=1e-6)
