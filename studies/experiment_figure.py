@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from common.figures import REFERENCE, TRAIN, VAL, save
 from studies.findings import METRICS
@@ -32,7 +32,7 @@ def over_steps(axes: Axes, rows: list[dict], varied: str) -> None:
     axes.set(xscale="log", yscale="log", xlabel="steps of training", ylabel="MSE per image")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(ScalarFormatter())
+        axis.set_major_formatter(lambda value, place: f"{value:g}")
         axis.set_minor_locator(LogLocator(subs="auto"))
         axis.set_minor_formatter(lambda value, place: "")
     axes.grid(alpha=0.25)
