@@ -3,7 +3,8 @@
     python experiments.py dropout                       # 1c: 0, 0.2, 0.5
     python experiments.py augmentation                  # 1h, 2f.3 and 1a: none, the original's, adversarial
     python experiments.py data                          # 3c.2 and 2f.3: faces only or all pictures
-    python experiments.py weight                        # 2e: lambda from 0 to 5
+    python experiments.py weight                        # 2e: lambda of 0, 0.5 and 5
+    python experiments.py low-weight                    # 2e: lambda of 0.1 and 0.5
     python experiments.py copies                        # 2e and 2f.3: 0, 4 or 50 copies beside a classifier
     python experiments.py emotions                      # 2f.1: seven classes instead of two
     python experiments.py latent                        # 2f.2: 64 to 512 numbers
@@ -14,7 +15,7 @@ A network and its training, tested on emoji it has never seen, beside a PCA of t
 components. Every setting meets the same seeds; a seed is one of five folds and the weights, so verdicts are on paired
 differences. They are given after 300, 1,000 and 3,000 steps, and the last counts. Writes runs/experiments/NAME.json and
 plots/experiment_NAME.png; finished trials are kept in runs/experiments/trials/ and not computed again, whatever stopped
-the run. Settings and hypotheses are in studies/hypotheses.py. Expect 12 to 25 minutes each on 2 cores.
+the run. Settings and hypotheses are in studies/hypotheses.py. Expect 15 to 25 minutes each on 2 cores.
 """
 
 import json
