@@ -72,5 +72,6 @@ def draw(rows: list[dict], judged: list[dict], varied: str, path: Path) -> Path:
     for axes, (label, members) in zip(panels, groups.items()):
         differences(axes, members, label)
     steps = f"after {rows[0]['steps'][-1]:,} steps"
-    panels[0].set_title(f"{steps}: seeds (dots), mean and corrected 95% interval", fontsize=9)
+    title = f"{steps}: seeds (dots), mean and corrected 95% interval;\neach verdict is of its question alone"
+    panels[0].set_title(title, fontsize=9)
     return save(figure, path)
