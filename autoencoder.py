@@ -5,6 +5,7 @@
     python autoencoder.py --split emoji --out runs/unseen       # test emoji never seen in training
     python autoencoder.py --preset best --split emoji --out runs/best  # a network that beats PCA on unseen emoji
     python autoencoder.py --preset best --split emoji --out runs/best --beside runs/unseen  # drawn beside another one
+    python autoencoder.py --source openmoji --also twemoji --out runs/openmoji  # another art style, and one more to train on
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
 Expect a test MSE of about 0.014 (PCA with 128 components: 0.005) after 40 to 75 s on 2 cores, whatever the processor;
@@ -73,6 +74,25 @@ def rows(network: presets.Trained, metrics: dict, images: torch.Tensor, other, d
     ]
 
 
+def rows_by_style(network: presets.Trained, splits: data.Splits, metrics: dict, config, device) -> tuple[list, list]:
+    """The rows of the figure of all styles, and the names above: of the first five test emoji that all styles have."""
+    originals, styles = splits.originals, list(metrics["styles"])
+    tested = data.examples(splits.test, len(splits.test)).tolist()
+    columns = [[originals.counterpart(i, style) for style in styles] for i in tested]
+    columns = [column for column in columns if None not in column][:5]
+    rows = []
+    for style, emoji in zip(styles, zip(*columns)):
+        images, errors = originals.images[list(emoji)], metrics["styles"][style]
+        label = f"{style},\nnever in training" if style == config.hold_out_style else style
+        decoded = decode_all(network.model, encode_all(network.model, images, device), device)
+        rows += [
+            (label, images),
+            (f"PCA\ntest MSE {errors['pca_mse']:.4f}", baselines.reconstruct(network.pca, images)),
+            (f"network\ntest MSE {errors['test_mse']:.4f}", decoded),
+        ]
+    return rows, [originals.names[column[0]] for column in columns]
+
+
 def draw(network: presets.Trained, splits: data.Splits, metrics: dict, other, config, device) -> None:
     """Learning curves, and reconstructions of the first five test emoji, upright and in their own colours."""
     emoji = data.examples(splits.test)
@@ -80,11 +100,11 @@ def draw(network: presets.Trained, splits: data.Splits, metrics: dict, other, co
     lines = {f"PCA, {config.latent} components": metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
     prefix = "autoencoder" if config.preset == "report" else f"autoencoder_{config.preset}"
     shown = rows(network, metrics, splits.originals.images[emoji], other, device)
-    for path in (
-        charts.learning_curves(network.history, config.plots / f"{prefix}_curves.png", lines),
-        figures.reconstructions(shown, titles, config.plots / f"{prefix}_reconstructions.png"),
-    ):
-        print("figure", path)
+    print("figure", charts.learning_curves(network.history, config.plots / f"{prefix}_curves.png", lines))
+    print("figure", figures.reconstructions(shown, titles, config.plots / f"{prefix}_reconstructions.png"))
+    if splits.elsewhere:
+        of_styles = rows_by_style(network, splits, metrics, config, device)
+        print("figure", figures.reconstructions(*of_styles, config.plots / f"{prefix}_styles.png"))
 
 
 def main(config: Config | BestConfig) -> dict:

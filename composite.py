@@ -73,10 +73,10 @@ from lab.options import ReportRun
 def equation_of(config: Config, everything: data.Originals) -> Equation:
     """The pictures that are asked for. Raises UserError if there are none such, or too few pairs for the method."""
     all_names = everything.names
-    target, baseline, featured = (composites.taken(all_names, role, getattr(config, role)) for role in ROLES)
+    target, baseline, featured = (composites.taken(everything, role, getattr(config, role)) for role in ROLES)
     if baseline == featured:
         raise UserError(f"--baseline and --featured are both {all_names[featured]!r}: no attribute; give two emoji")
-    truth = composites.known_truth(all_names, config.truth, target, featured)
+    truth = composites.known_truth(everything, config.truth, target, featured)
     known = [
         (all_names.index(cat), all_names.index(human))
         for cat, human in COUNTERPARTS.items()
@@ -94,16 +94,17 @@ def settled(config: Config, everything: data.Originals, equation: Equation, own:
     `own` is the source of the network, if there is one yet.
     """
     asked = {role: getattr(equation, role) for role in (*ROLES, *(["truth"] if config.truth != "auto" else []))}
-    config = replace(config, **{role: label(everything.names, i) for role, i in asked.items()})
+    config = replace(config, **{role: label(everything, i) for role, i in asked.items()})
     name = name_of(config, everything.source if own not in (None, everything.source) else "")
     out = config.out or Path("runs") / "-".join(filter(None, ("composite", name)))
     return replace(config, out=out, plots=config.plots or (out if name else Path("plots")))
 
 
-def label(all_names: list[str], i: int) -> str:
-    """The name of an emoji, of skin-tone twins but the first with the number of its tone."""
-    tone = all_names[:i].count(all_names[i])
-    return f"{all_names[i]} tone {tone}" if tone else all_names[i]
+def label(everything: data.Originals, i: int) -> str:
+    """The name of an emoji, with its skin tone if it has one; where the source does not say, with its place."""
+    name, code = everything.names[i], everything.codes[i]
+    tone = names.tone(code) or ("" if code else str(everything.names[:i].count(name) or ""))
+    return f"{name} tone {tone}" if tone else name
 
 
 def name_of(config: Config, source: str) -> str:

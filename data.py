@@ -2,14 +2,14 @@
 
     python data.py                     # the table of the dataset and plots/contact_sheet.png
     python data.py --source twemoji    # the same, certainly offline
+    python data.py --source openmoji --also twemoji  # other artists' emoji, as further training material
 
 Every script takes its pictures from `load`, as uint8 tensors that stay in memory.
 """
 
 import os
 from collections import Counter
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Iterable
 
@@ -32,33 +32,16 @@ import torch
 from PIL import UnidentifiedImageError
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 
-from common import sources
+from common import sources, splitting
 from common.copies import augment
 from common.errors import UserError
-from common.names import normalise, twin_key, twin_keys
+from common.names import normalise, twin_key
+from common.originals import Originals, joined, matching, take, without  # noqa: F401
 from common.pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
-from common.seeds import generator, seed_for
+from common.seeds import generator, seed_for  # noqa: F401
 from common.sources import Row
 
-SPLIT = (0.6, 0.2, 0.2)  # train, validation and test
 FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
-
-
-@dataclass(frozen=True)
-class Originals:
-    """The pictures of a source, each once."""
-
-    source: str  # where they come from
-    names: list[str]  # normalised descriptions; skin-tone twins share one
-    images: torch.Tensor  # (N, 3, SIZE, SIZE) uint8
-    skipped: int = 0  # pictures left out because they could not be decoded
-    keyword: str = KEYWORD  # which all names contain
-    left_out: int = 0  # pictures of the source whose names do not
-
-    @cached_property
-    def keys(self) -> list[str]:
-        """Equal for emoji that must not be on both sides of a split: twins by name, and like or mirrored pictures."""
-        return twin_keys(self.names, self.images)
 
 
 @dataclass(frozen=True)
@@ -78,22 +61,28 @@ class Part(Dataset):
 @dataclass(frozen=True)
 class Splits:
     originals: Originals
-    train: Part
-    val: Part
-    test: Part
+    train: Part  # of all styles but one that is held out
+    val: Part  # of the source
+    test: Part  # of the source
+    elsewhere: dict[str, Part] = field(default_factory=dict)  # further tests: of each other style
+
+    def tests(self) -> dict[str, Part]:
+        """The test sets by style, the source's first."""
+        return {self.originals.source: self.test} | self.elsewhere
 
     def counts(self) -> dict[str, int]:
         """Sizes as the report prints them, with the number of distinct names."""
-        sizes = {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
-        originals, images = len(self.originals.names), sum(sizes.values())
-        sizes = {"originals": originals, "copies": images - originals, "images": images} | sizes
+        parts = (self.train, self.val, *self.tests().values())
+        originals, images = len(torch.cat([part.emoji for part in parts]).unique()), sum(map(len, parts))
+        sizes = {"originals": originals, "copies": images - originals, "images": images}
+        sizes |= {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
+        sizes |= {"test_in_other_styles": sum(map(len, self.elsewhere.values()))} if self.elsewhere else {}
         return sizes | {"distinct_names": len(set(map(twin_key, self.originals.names)))}
 
     def leaked(self) -> int:
-        """Number of test images whose emoji, or a twin or mirror image of it, is in the training set."""
-        keys = self.originals.keys
-        seen = {keys[i] for i in self.train.emoji.tolist()}
-        return sum(keys[i] in seen for i in self.test.emoji.tolist())
+        """Number of test images whose emoji, or a twin or mirror image of it, is in the training set in any style."""
+        seen = self.originals.related(self.train.emoji.unique().tolist())
+        return sum(i in seen for part in self.tests().values() for i in part.emoji.tolist())
 
 
 # ---------------------------------------------------------------- pictures
@@ -109,9 +98,9 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
 
     Raises UserError for a keyword without matches, a picture that cannot be decoded or more than the memory holds.
     """
-    names, images, skipped, left_out = [], [], 0, 0
+    names, images, codes, skipped, left_out = [], [], [], 0, 0
     most = memory() // (2 * 3 * SIZE**2)  # each is in memory twice when they are stacked
-    for text, label, read in rows:
+    for text, label, read, code in rows:
         name = normalise(text)
         if normalise(keyword) not in name:
             left_out += 1
@@ -126,13 +115,14 @@ def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Or
             skipped += 1
             continue
         names.append(name)
+        codes.append(code)
         if len(names) > most:
             raise UserError(f"{source} has more than the {most} pictures that the memory holds; choose by --keyword")
     if skipped and not names:
         raise UserError(f"none of the {skipped} pictures of {source} can be decoded; see why without --skip-bad")
     if not names:
         raise UserError(f"no emoji of {source} matches --keyword {keyword!r}; try another word, or '' for all")
-    return Originals(source, names, torch.stack(images), skipped, keyword, left_out)
+    return Originals(source, names, torch.stack(images), codes, [source] * len(names), skipped, keyword, left_out)
 
 
 def load_originals(source: str = "twemoji", keyword: str | None = None, skip_bad: bool = False) -> Originals:
@@ -161,28 +151,9 @@ def expand(originals: Originals, indices: torch.Tensor, config: DataConfig, part
     return Part(torch.cat([originals.images[indices], copies]), torch.cat([indices, copied]))
 
 
-def split_images(count: int, seed: int) -> tuple[torch.Tensor, ...]:
-    """A random permutation of `count` items, cut 60/20/20."""
-    order = torch.randperm(count, generator=generator("split", seed))
-    train, val = (int(part * count) for part in SPLIT[:2])
-    return order[:train], order[train : train + val], order[train + val :]
-
-
-def split_by_emoji(keys: list[str], seed: int) -> list[set[str]]:
-    """The distinct keys in random order, dealt out 60/20/20.
-
-    Keys with equally many pictures are dealt together: otherwise chance alone decides how many of
-    the few sextets of skin-tone twins are tested on, and with them the size of the test set.
-    """
-    distinct, sizes = sorted(set(keys)), Counter(keys)
-    shuffled = [distinct[i] for i in torch.randperm(len(distinct), generator=generator("split", seed))]
-    shuffled.sort(key=sizes.get)
-    return [{key for i, key in enumerate(shuffled) if i % 5 in places} for places in ((0, 2, 4), (1,), (3,))]
-
-
 def check(originals: Originals, config: DataConfig) -> None:
     """Raise UserError unless there are enough originals for a split, and enough memory for their copies."""
-    distinct = len(set(originals.keys))
+    distinct = len(set(originals.own.keys))
     if distinct < FEWEST_NAMES:
         found = f"only {distinct} distinct names match --keyword {originals.keyword!r}"
         raise UserError(f"{found}; a split needs {FEWEST_NAMES}")
@@ -194,47 +165,59 @@ def check(originals: Originals, config: DataConfig) -> None:
 
 
 def split(originals: Originals, config: DataConfig) -> Splits:
-    """Copy and split the originals in the order that `config.split` says. Raises UserError."""
+    """Copy and split the originals in the order that `config.split` says, those of every style. Raises UserError."""
     check(originals, config)
-    keys = originals.keys
-    if config.split == "report":
-        whole = expand(originals, torch.arange(len(keys)), config, "all")
-        parts = [Part(*whole[indices]) for indices in split_images(len(whole), config.seed)]
-    else:
-        sets = split_by_emoji(keys, config.seed)
-        members = [torch.tensor([i for i, key in enumerate(keys) if key in part]) for part in sets]
-        parts = [expand(originals, indices, config, part) for indices, part in zip(members, ("train", "val", "test"))]
-    return Splits(originals, *parts)
+    styles = list(dict.fromkeys(originals.styles))
+    cut = split_report if config.split == "report" else split_emoji
+    parts = cut(originals, config, {style: originals.of_style(style) for style in styles})
+    trained = [parts[style][0] for style in styles if style != config.hold_out_style]
+    train = Part(torch.cat([part.images for part in trained]), torch.cat([part.emoji for part in trained]))
+    _, val, test = parts[originals.source]
+    return Splits(originals, train, val, test, {s: parts[s][2] for s in styles if s != originals.source})
 
 
-def take(originals: Originals, kept: list[int]) -> Originals:
-    """The originals at the indices `kept`."""
-    return replace(originals, names=[originals.names[i] for i in kept], images=originals.images[kept])
+def split_report(originals: Originals, config: DataConfig, members: dict[str, torch.Tensor]) -> dict[str, list[Part]]:
+    """Copy, then split, each style for itself: its train, validation and test images."""
+    parts = {}
+    for style, indices in members.items():
+        whole = expand(originals, indices, config, named_part("all", style, originals))
+        parts[style] = [Part(*whole[chosen]) for chosen in splitting.split_images(len(whole), config.seed)]
+    return parts
 
 
-def matching(originals: Originals, keyword: str) -> Originals:
-    """The originals whose names contain the keyword."""
-    kept = [i for i, name in enumerate(originals.names) if normalise(keyword) in name]
-    return replace(take(originals, kept), keyword=keyword)
+def split_emoji(originals: Originals, config: DataConfig, members: dict[str, torch.Tensor]) -> dict[str, list[Part]]:
+    """Split, then copy: each style's train, validation and test images. No emoji crosses, in whatever style."""
+    divided = splitting.divide(originals, config.seed)
+    return {
+        style: [
+            expand(originals, part[torch.isin(part, indices)], config, named_part(name, style, originals))
+            for part, name in zip(divided, ("train", "val", "test"))
+        ]
+        for style, indices in members.items()
+    }
 
 
-def without(originals: Originals, names: Iterable[str]) -> Originals:
-    """The originals that are not `names`, nor twins or mirror images of them. Raises UserError for an unknown name."""
-    held_out = {twin_key(normalise(name)) for name in names}
-    members = {name: [i for i, other in enumerate(originals.names) if twin_key(other) == name] for name in held_out}
-    for name, indices in members.items():
-        if not indices:
-            emoji = f"the {len(originals.names)} emoji of {originals.source}"
-            raise UserError(f"--hold-out {name!r} is not among {emoji}; check its spelling")
-    left_out = {originals.keys[i] for indices in members.values() for i in indices}
-    return take(originals, [i for i, key in enumerate(originals.keys) if key not in left_out])
+def named_part(part: str, style: str, originals: Originals) -> str:
+    """What names the generator of a part's copies: those of the source are the same with and without other styles."""
+    return part if style == originals.source else f"{part} of {style}"
+
+
+def gather(config: DataConfig) -> Originals:
+    """The originals of the source and of the other styles that the config asks for. Raises UserError."""
+    own = load_originals(config.source, config.keyword, config.skip_bad)
+    others = [*config.also, *([config.hold_out_style] if config.hold_out_style else [])]
+    for style in others:
+        if style in ("auto", own.source) or others.count(style) > 1:
+            what = "is no style" if style == "auto" else "is named twice"
+            raise UserError(f"{style} {what}; --source, --also and --hold-out-style are different sources")
+    return joined(own, [load_originals(style, own.keyword, config.skip_bad) for style in others])
 
 
 def asked_for(config: DataConfig) -> Originals:
     """The originals that the config asks for. Says what the keyword does to the user's own. Raises UserError."""
-    originals = load_originals(config.source, config.keyword, config.skip_bad)
+    originals = gather(config)
     if originals.source not in sources.SOURCES:
-        kept = len(originals.names) + originals.skipped
+        kept = len(originals.own.names) + originals.skipped
         if originals.left_out:
             of_all = f"{kept} of {kept + originals.left_out} pictures"
             print(f'keyword {originals.keyword!r} keeps {of_all}; --keyword "" takes all')
@@ -266,7 +249,10 @@ def describe(splits: Splits) -> str:
     lines += [f"{name.replace('_', ' '):15} {count}" for name, count in splits.counts().items()]
     if splits.originals.skipped:
         lines.append(f"skipped         {splits.originals.skipped} pictures that cannot be decoded")
-    leaked, test = splits.leaked(), len(splits.test)
+    styles = Counter(splits.originals.styles)
+    if len(styles) > 1:
+        lines.append("styles          " + ", ".join(f"{count} of {style}" for style, count in styles.items()))
+    leaked, test = splits.leaked(), sum(map(len, splits.tests().values()))
     them = "have their emoji, or its twin or mirror image, in training"
     lines.append(f"leaked          {leaked} of {test} test images {them}")
     return "\n".join(lines)
@@ -285,7 +271,8 @@ def main(config: Config) -> dict[str, int]:
     print(describe(splits))
     images, keyword = splits.originals.images, splits.originals.keyword
     kept = f' whose name contains "{keyword}"' if keyword else ""
-    title = f"{len(images):,} pictures{kept}. Source: {sources.credited(splits.originals.source)}"
+    credits = "; ".join(map(sources.credited, dict.fromkeys(splits.originals.styles)))
+    title = f"{len(images):,} pictures{kept}. Source: {credits}"
     print("contact sheet  ", figures.contact_sheet(images, title, config.plots / "contact_sheet.png"))
     return splits.counts()
 

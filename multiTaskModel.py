@@ -146,51 +146,69 @@ def in_the_plane(latents: torch.Tensor, fitted_to: torch.Tensor) -> torch.Tensor
 
 
 def cross_validate(originals, labels, config, device, record) -> dict:
-    """Test every emoji with a network that never saw it, beside a logistic regression. Returns the metrics."""
+    """Test every emoji with a network that saw it in no style, beside a logistic regression. Returns the metrics."""
     count, rows, predictions = len(labels), [], {"network": [], "logistic_regression": []}
+    divisions = classification.fold_count(originals, labels)
     for seed in range(config.seed, config.seed + config.fold_seeds):
         seeded = replace(config, seed=seed)
         probability = {name: torch.zeros(count, dtype=torch.float64) for name in predictions}
-        for fold, splits in enumerate(classification.folds(originals, labels, seeded)):
+        for fold, splits in enumerate(classification.folds(originals, labels, seeded, divisions)):
             assert splits.leaked() == 0, "an emoji stands on both sides of a fold"
             trained, test = classification.fit(
                 splits, labels, seeded, device, record, {"fold_seed": seed, "fold": fold}
             )
             losses = {f"test_{name}": value for name, value in test.items()}
             rows.append(losses | classification.baseline_errors(trained, splits, config))
-            sad = {
-                "network": sad_probability(trained.model, splits.test.images, device),
-                "logistic_regression": classification.regression_probability(splits, labels),
-            }
-            for name in predictions:
-                probability[name] += classification.per_emoji(sad[name], splits.test, count)
-            print(f"fold seed {seed}, fold {fold + 1}/{FOLDS}: accuracy over the images {test['accuracy']:.4f}")
+            regression = classification.fit_regression(splits.train, labels)
+            for part in splits.tests().values():
+                sad = {
+                    "network": sad_probability(trained.model, part.images, device),
+                    "logistic_regression": classification.regression_probability(regression, part.images),
+                }
+                for name in predictions:
+                    probability[name] += classification.per_emoji(sad[name], part, count)
+            print(f"fold seed {seed}, fold {fold + 1}/{divisions}: accuracy over the images {test['accuracy']:.4f}")
         for name, values in probability.items():
             predictions[name].append((values > 0.5).long().numpy())
     truth = labels.numpy()
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     print(f"test MSE {means['test_mse']:.4f}; PCA {means['pca_mse']:.4f}; mean image {means['mean_image_mse']:.4f}")
-    metrics = {"originals": count, "fold_seeds": config.fold_seeds}
-    metrics |= {
-        "majority_accuracy": float(np.bincount(truth).max() / count),
-        "majority_balanced_accuracy": 0.5,
-        **means,
-    }
+    about = {"originals": count, "fold_seeds": config.fold_seeds, "folds": divisions}
+    about |= {"majority_accuracy": float(np.bincount(truth).max() / count), "majority_balanced_accuracy": 0.5}
+    return about | means | accuracies(predictions, truth, originals, config.seed)
+
+
+def accuracies(predictions: dict[str, list[np.ndarray]], truth: np.ndarray, originals, seed: int) -> dict:
+    """The balanced accuracy of each method over all pictures and, where there are several, in each style."""
+    metrics, styles = {}, list(dict.fromkeys(originals.styles))
     for name, divisions in predictions.items():
-        metrics |= accuracy_on_unseen(name, divisions, truth, originals.names, config.seed)
+        metrics |= accuracy_on_unseen(name, divisions, truth, originals.names, seed)
+    for style in styles if len(styles) > 1 else ():
+        print(f"of these, {style}:")
+        chosen = originals.of_style(style).numpy()
+        names = [originals.names[i] for i in chosen]
+        found = {}
+        for name, divisions in predictions.items():
+            found |= accuracy_on_unseen(name, [each[chosen] for each in divisions], truth[chosen], names, seed)
+        metrics.setdefault("styles", {})[style] = found
     print("majority class: balanced accuracy 0.500")
     return metrics
 
 
 def accuracy_on_unseen(name: str, divisions: list[np.ndarray], truth: np.ndarray, names: list[str], seed: int) -> dict:
-    """Balanced accuracy of a method with its interval, over the (count,) predictions of each division; also printed."""
+    """Balanced accuracy of a method with its interval, over the (count,) predictions of each division; also printed.
+
+    An emoji is one of the interval's independent cases, in however many styles it is there.
+    """
     scores = [balanced_accuracy_score(truth, predicted) for predicted in divisions]
     correct = np.mean([predicted == truth for predicted in divisions], axis=0)
     recalls = np.mean([recall_score(truth, predicted, average=None) for predicted in divisions], axis=0)
-    low, high = classification.interval(truth, correct, seed)
+    distinct, first, case = np.unique(names, return_index=True, return_inverse=True)
+    by_name = np.bincount(case, correct) / np.bincount(case)
+    low, high = classification.interval(truth[first], by_name, seed)
     recall = dict(zip(CLASSES, recalls.tolist()))
-    mistaken = [names[i] for i in range(len(truth)) if correct[i] < 1]
-    print(f"{name.replace('_', ' ')}: balanced accuracy {np.mean(scores):.3f} over {len(truth)} emoji, "
+    mistaken = sorted({names[i] for i in range(len(truth)) if correct[i] < 1})
+    print(f"{name.replace('_', ' ')}: balanced accuracy {np.mean(scores):.3f} over {len(distinct)} emoji, "
           f"95% interval {low:.2f} to {high:.2f}")  # fmt: skip
     print(f"  recall {recall}; mistaken at least once: {mistaken or 'none'}")
     prefix = "" if name == "network" else f"{name}_"
@@ -224,14 +242,14 @@ def main(config: Config | BestConfig) -> dict:
     config = presets.settled(config, device, records.resumed_config(config))
     originals, labels = classification.classify(data.asked_for(config))
     if config.split == "emoji" or config.compare:
-        classification.require_members(originals, labels, FOLDS)
+        classification.require_members(originals, labels, FOLDS if config.compare else 2)
     data.check(originals, config)
     run = compare if config.compare else cross_validate if config.split == "emoji" else report_order
     about = ("preset", "network", "split", "augment", "precision", "seed", "classification_weight")
     with records.recording(config, originals, device) as record:
         for k, name in enumerate(CLASSES):
             members = (member for member, label in zip(originals.names, labels) if label == k)
-            print(f"{name}:", ", ".join(members))
+            print(f"{name}:", ", ".join(dict.fromkeys(members)))
         path = config.plots / "multitask_classes.png"
         figures.classes(originals.images, originals.names, labels.tolist(), list(CLASSES), path)
         metrics = run(originals, labels, config, device, record)

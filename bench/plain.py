@@ -22,7 +22,7 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import data
-from common import sources
+from common import styles
 
 
 class EmojiDataset(Dataset):
@@ -101,7 +101,7 @@ def main():
     parser.add_argument("--unseen", action="store_true", help="split the emoji, and watch the test set")
     options = parser.parse_args()
 
-    rows = [row for row in sources.twemoji_rows() if options.keyword in data.normalise(row[0])]
+    rows = [row for row in styles.twemoji_rows() if options.keyword in data.normalise(row[0])]
     dataset = EmojiDataset(rows, options.copies)
     torch.manual_seed(0)
     train, val, test = split(dataset, options.keyword, options.unseen)

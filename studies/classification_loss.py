@@ -7,11 +7,12 @@ import numpy as np
 import torch
 
 import data
+from common.splitting import SPLIT
 from lab import baselines, classification
 from lab.contract import encode_all
 
 # the size of a test set to that of a training set: in the original's order, and in folds of the emoji
-TEST_TO_TRAIN = {"report": data.SPLIT[2] / data.SPLIT[0], "emoji": 1 / (classification.FOLDS - 1)}
+TEST_TO_TRAIN = {"report": SPLIT[2] / SPLIT[0], "emoji": 1 / (classification.FOLDS - 1)}
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 import data
-from common import command_line, names, sources
+from common import command_line, names, styles
 from lab import classification, networks
 from lab.convolutional import ConvAutoencoder
 
@@ -75,7 +75,8 @@ def made():
 
     def make(names: list[str]) -> data.Originals:
         shape, generator = (len(names), 3, data.SIZE, data.SIZE), data.generator("made", 0)
-        return data.Originals("made", names, torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        return data.Originals("made", names, images, [""] * len(names), ["made"] * len(names))
 
     return make
 
@@ -153,7 +154,7 @@ def write_parquet(path, **columns):
 
 @pytest.fixture(scope="session")
 def picture():
-    return sources.twemoji_rows()[0][2]()
+    return styles.twemoji_rows()[0].read()
 
 
 @pytest.fixture

@@ -26,6 +26,9 @@ OPTIONS = {
     data: [
         (["--source", "nowhere"], "nowhere is not there"),
         (["--plots", "text.txt"], "text.txt cannot be written"),
+        (["--source", "twemoji", "--also", "twemoji"], "twemoji is named twice"),
+        (["--source", "twemoji", "--hold-out-style", "twemoji"], "twemoji is named twice"),
+        (["--source", "twemoji", "--also", "nowhere"], "nowhere is not there"),
         (["--epochs", "3"], "--epochs"),
         (["surplus"], "surplus"),
     ],
@@ -118,7 +121,8 @@ OPTIONS = {
         (["--copies", str(10**9)], "--copies 1000000000 needs"),
         (["--copies", str(10**9), "--split", "emoji"], "--copies 1000000000 needs"),
         (["--hold-out", "cheshire cat"], "--hold-out 'cheshire cat' is not among"),
-        (["--hold-out", "crying face", "--split", "emoji"], "class sad has 4 emoji"),
+        (["--hold-out", "crying face", "--compare"], "class sad has 4 emoji"),
+        (["--source", "twemoji", "--also", "auto"], "auto is no style"),
         (["--out", "text.txt"], "text.txt cannot be written"),
     ],
     composite: [

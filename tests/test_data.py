@@ -10,7 +10,7 @@ from PIL import Image
 
 import data
 from common.copies import AUGMENT
-from common import hub, sources
+from common import hub, splitting, styles
 from common.errors import UserError
 from data import DataConfig
 
@@ -28,9 +28,9 @@ def test_twemoji_is_the_size_of_the_reports_dataset(faces):
 
 
 def test_every_emoji_with_a_picture_is_there_once():
-    rows = sources.twemoji_rows()
+    rows = styles.twemoji_rows()
     assert len(rows) == 3778
-    assert len({label for _, label, _ in rows}) == 3778
+    assert len({row.label for row in rows}) == 3778
 
 
 @pytest.mark.parametrize("count, expected", [(206, (824, 1030, 618, 206, 206)), (204, (816, 1020, 612, 204, 204))])
@@ -79,7 +79,7 @@ def test_report_split_leaks_and_says_so(faces):
 
 @given(strategies.lists(strategies.text("abc", max_size=2), min_size=1), strategies.integers())
 def test_split_by_emoji_gives_every_name_to_one_part(keys, seed):
-    parts = data.split_by_emoji(keys, seed)
+    parts = splitting.split_by_emoji(keys, seed)
     assert sorted(key for part in parts for key in part) == sorted(set(keys))
     assert len(parts[0]) >= len(parts[1]) >= len(parts[2])
 

@@ -30,6 +30,7 @@ import data
 import multiTaskModel
 from common import names
 from common.errors import UserError
+from common.pictures import Row
 from conftest import configurations
 from lab import classification, trained
 from lab.convolutional import ConvAutoencoder
@@ -178,10 +179,10 @@ def damaged_pictures(draw) -> bytes:
 @cases(80, 20_000)
 def test_pictures(count):
     def check(content):
-        rows = [("a face", "row 0", lambda: content)]
+        rows = [Row("a face", "row 0", lambda: content)]
         originals = or_one_line(data.decode, rows, "made", "face", False)
         assert originals is None or (originals.images.shape, originals.images.dtype) == ((1, 3, 64, 64), torch.uint8)
-        both = data.decode([*rows, ("a face", "row 1", lambda: encoded_pictures()[0])], "made", "face", True)
+        both = data.decode([*rows, Row("a face", "row 1", lambda: encoded_pictures()[0])], "made", "face", True)
         assert (len(both.images), both.skipped) == ((1, 1) if originals is None else (2, 0))
 
     fuzz(count, check, damaged_pictures())

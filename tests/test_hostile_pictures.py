@@ -14,6 +14,7 @@ from PIL import Image, ImageFile
 import data
 from common import figures
 from common.errors import UserError
+from common.pictures import Row
 
 
 def encode(picture: Image.Image, form: str = "PNG", **options) -> bytes:
@@ -153,7 +154,7 @@ def test_what_cannot_be_decoded_is_named_or_counted(name, monkeypatch):
     content, message = BAD[name]
     if "size" in name or "huge" in name:  # refused by its header alone: nothing of it may be decoded
         monkeypatch.setattr(ImageFile.ImageFile, "load", lambda picture: pytest.fail("decoded"))
-    rows = [("face 7", "row 7", lambda: content)]
+    rows = [Row("face 7", "row 7", lambda: content)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a warning is a second line
         with pytest.raises(UserError) as error:
@@ -166,7 +167,7 @@ def test_what_cannot_be_decoded_is_named_or_counted(name, monkeypatch):
         with pytest.raises(UserError, match="none of the 1 pictures of made can be decoded"):
             data.decode(rows, "made", "face", True)
     monkeypatch.undo()
-    originals = data.decode([("face 6", "row 6", lambda: RIGHT["one pixel"][0]), *rows], "made", "face", True)
+    originals = data.decode([Row("face 6", "row 6", lambda: RIGHT["one pixel"][0]), *rows], "made", "face", True)
     assert (originals.names, originals.skipped) == (["face 6"], 1)
 
 

@@ -9,7 +9,7 @@ import torch
 
 import data
 import multiTaskModel as part2
-from common import sources
+from common import styles
 from common.errors import UserError
 from lab import baselines, classification, networks, trained, training
 from lab.convolutional import ConvAutoencoder
@@ -150,7 +150,7 @@ def test_main_compares_on_the_same_images(tmp_path):
             "class sad has 0 emoji (none) and needs 1; it looks for sad face / crying face",
         ),
         (["--keyword", "zebra"], "class happy has 0 emoji"),
-        (["--source", "few.parquet", "--split", "emoji"], "class sad has 1 emoji (sad face) and needs 5"),
+        (["--source", "few.parquet", "--split", "emoji"], "class sad has 1 emoji (sad face) and needs 2"),
         (["--source", "both.parquet"], "'happy face and sad face' matches both classes"),
         (["--compare", "--seeds", "1"], "--seeds is 1"),
         (["--compare", "--classification-weight", "0"], "--compare needs"),
@@ -158,7 +158,7 @@ def test_main_compares_on_the_same_images(tmp_path):
     ],
 )
 def test_bad_input(command, tmp_path, arguments, message):
-    images = [{"bytes": read(), "path": None} for _, _, read in sources.twemoji_rows()[:10]]
+    images = [{"bytes": read(), "path": None} for _, _, read, _ in styles.twemoji_rows()[:10]]
     for file, texts in {
         "few": [f"happy face {i}" for i in range(9)] + ["sad face"],
         "both": ["happy face and sad face"] * 9,
@@ -175,7 +175,7 @@ def test_like_pictures_are_one_emoji_for_the_folds(made, command, monkeypatch):
     originals.images[6:] = originals.images[6]
     monkeypatch.setattr(data, "load_originals", lambda *_: originals)
     status, _, error = command(part2, "--split", "emoji")
-    assert (status, error.count("\n")) == (2, 1) and "class sad has 1 emoji" in error and "needs 5" in error
+    assert (status, error.count("\n")) == (2, 1) and "class sad has 1 emoji" in error and "needs 2" in error
 
 
 def test_a_latent_of_one_number_and_no_copies(command, tmp_path):

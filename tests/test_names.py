@@ -37,7 +37,7 @@ def test_a_short_name_in_colons_goes_before_a_name(everything):
 
 
 def test_skin_tones_of_a_character(faces):
-    plain, light, dark = (names.find(faces.names, query) for query in ("🙎", "🙎🏻", "🙎🏿"))
+    plain, light, dark = (names.find(faces.names, query, faces.codes) for query in ("🙎", "🙎🏻", "🙎🏿"))
     assert plain == names.find(faces.names, "person with pouting face") == light - 1 == dark - 5
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import autoencoder
 import data
 import multiTaskModel as part2
-from common import figures, files, sources
+from common import figures, files, styles
 from common.errors import UserError
 from lab import records, trained
 from lab.options import ReportRun
@@ -254,7 +254,7 @@ def test_a_checkpoint_of_other_pictures_is_not_used(tmp_path, interrupt):
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     for i in range(10):
-        (pictures / f"cat face {i}.png").write_bytes(sources.twemoji_rows()[i][2]())
+        (pictures / f"cat face {i}.png").write_bytes(styles.twemoji_rows()[i].read())
     config = replace(ONE, source=str(pictures), out=tmp_path / "run", plots=tmp_path / "run")
     interrupt(8)
     assert not go_on(autoencoder, config)

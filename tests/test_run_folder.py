@@ -186,7 +186,9 @@ def test_what_a_killed_process_was_writing_is_swept(config, record):
 def test_removed_folders_are_one_line(config, record):
     with pytest.raises(UserError, match="run was removed during the run"):
         with records.recording(
-            config, data.Originals("made", NAMES, torch.zeros(2, 3, 64, 64, dtype=torch.uint8)), torch.device("cpu")
+            config,
+            data.Originals("made", NAMES, torch.zeros(2, 3, 64, 64, dtype=torch.uint8), ["", ""], ["made"] * 2),
+            torch.device("cpu"),
         ) as run:
             shutil.rmtree(config.out)
             run.add({"epoch": 1})

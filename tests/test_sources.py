@@ -15,6 +15,7 @@ from PIL import Image
 import autoencoder
 import data
 from common import sources
+from common.pictures import Row
 from common.errors import UserError
 from lab import trained
 from lab.options import ReportRun
@@ -198,7 +199,7 @@ def test_rows_are_numbered_over_batches(tmp_path):
     count = sources.BATCH + 3
     path = write(tmp_path / "own.parquet", [1] * count, texts=[f"face {i}" for i in range(count)])
     rows = list(sources.path_rows(tmp_path / "own.parquet"))
-    assert [label for _, label, _ in rows][-1] == f"row {count - 1} ('face {count - 1}') of {path}"
+    assert rows[-1].label == f"row {count - 1} ('face {count - 1}') of {path}"
     assert len(greys(path)) == count
 
 
@@ -280,7 +281,7 @@ def test_no_source_but_the_hubs_opens_a_connection(tmp_path, monkeypatch):
 
 
 def test_an_art_style_is_one_entry(monkeypatch):
-    rows = [("Grey-Face", "entry 0", lambda: encoded(5))]
+    rows = [Row("Grey-Face", "entry 0", lambda: encoded(5))]
     style = sources.Source("grey", lambda: rows, "nobody", "CC0")
     monkeypatch.setitem(sources.SOURCES, style.name, style)
     assert greys("grey") == {"grey face": 5}

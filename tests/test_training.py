@@ -232,7 +232,9 @@ def test_the_weights_are_those_of_the_metrics(left):
 
 def took(config, source="twemoji"):
     """Originals that say where they are from."""
-    return data.Originals(source, ["face"], torch.zeros(1, 3, 64, 64, dtype=torch.uint8), keyword=config.keyword)
+    return data.Originals(
+        source, ["face"], torch.zeros(1, 3, 64, 64, dtype=torch.uint8), [""], [source], keyword=config.keyword
+    )
 
 
 def test_another_network_is_shown_beside_one_of_the_same_images_alone(left, tmp_path):
