@@ -25,7 +25,7 @@ SHOWN = {"original": "original's network", "drawn": "drawn cats"}
 class Config:
     """Score latent arithmetic on 72 cat analogies with known answers."""
 
-    source: str = "auto"  # auto, hub, twemoji, or the path of your own parquet file or image folder
+    source: str = "auto"  # auto, hub, twemoji, openmoji, noto, or the path of your own parquet file or folder
     seeds: int = 3  # networks of each kind, from seed 0 upwards
     epochs: int = 30  # of the original's network, as in Part 1
     steps: int = 600  # of the best preset: a third of Part 1's

@@ -27,7 +27,7 @@ ROLES = ("target", "baseline", "featured")
 class Config:
     """Add an attribute to a picture in latent space, and score the composite."""
 
-    source: str = "auto"  # that of the network in --model, or hub, twemoji, your own parquet file or image folder
+    source: str = "auto"  # that of the network in --model, or hub, twemoji, openmoji, noto, the path of your own
     target: str = "smiling cat face with open mouth"  # the picture to change: its name, short name or character
     baseline: str = "grinning face"  # a picture without the attribute
     featured: str = "smiling face with heart-shaped eyes"  # a picture with the attribute

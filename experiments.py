@@ -3,6 +3,7 @@
     python experiments.py dropout                       # 1c: 0, 0.2, 0.5
     python experiments.py augmentation                  # 1h, 2f.3 and 1a: none, the original's, adversarial
     python experiments.py data                          # 3c.2 and 2f.3: faces only or all pictures
+    python experiments.py styles                        # 3c.2: faces by one, two and three artists
     python experiments.py weight                        # 2e: lambda of 0, 0.5 and 5
     python experiments.py low-weight                    # 2e: lambda of 0.1 and 0.5
     python experiments.py copies                        # 2e and 2f.3: 0, 4 or 50 copies beside a classifier
@@ -41,7 +42,7 @@ class Config:
 
     name: tyro.conf.Positional[Literal[tuple(EXPERIMENTS)]]  # which experiment
     preset: Literal["report", "best"] = "report"  # whose network and training is varied
-    source: str = "auto"  # auto, hub, twemoji, or the path of your own parquet file or image folder
+    source: str = "auto"  # auto, hub, twemoji, openmoji, noto, or the path of your own parquet file or folder
     seeds: int = 5  # folds and weights, from seed 0 upwards
     quick: bool = False  # two seeds, three steps of training, everything in runs/: to see that it works
     workers: int | None = None  # processes, each of one thread and about 1 GB; default: one per core

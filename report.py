@@ -33,7 +33,8 @@ FIGURE = re.compile(r"\]\(([^()]*\.png)\)")  # a picture or a link to one
 RUNS = (
     "autoencoder", "exact", "exact-pytorch", "no-copies", "unseen", "best",
     "multitask", "multitask-unseen", "multitask-compare", "multitask-best",
-    "multitask-best-unseen",
+    "multitask-best-unseen", "multitask-styles", "multitask-without-twemoji", "multitask-without-openmoji",
+    "multitask-without-noto",
     "composite", "composite-mean", "composite-isolated", "composite-map", "analogies",
 )  # fmt: skip
 SEEDS = (  # those in runs/seeds/, with the prefix seeds- in the records

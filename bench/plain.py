@@ -22,7 +22,7 @@ from torchvision import transforms
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 import data
-from common import styles
+from common import splitting, styles
 
 
 class EmojiDataset(Dataset):
@@ -45,7 +45,7 @@ class EmojiDataset(Dataset):
         return len(self.rows) * (1 + self.copies)
 
     def __getitem__(self, index):
-        _, _, read = self.rows[index % len(self.rows)]
+        read = self.rows[index % len(self.rows)].read
         picture = data.open_picture(read())
         return self.plain(picture) if index < len(self.rows) else self.augmented(picture)
 
@@ -88,7 +88,7 @@ def split(dataset, keyword, unseen):
         train_size, val_size = int(0.6 * len(dataset)), int(0.2 * len(dataset))
         return random_split(dataset, [train_size, val_size, len(dataset) - train_size - val_size])
     keys = data.load_originals("twemoji", keyword).keys
-    parts = data.split_by_emoji(keys, 0)
+    parts = splitting.split_by_emoji(keys, 0)
     return [Subset(dataset, [i for i in range(len(dataset)) if keys[i % len(keys)] in part]) for part in parts]
 
 
@@ -101,7 +101,7 @@ def main():
     parser.add_argument("--unseen", action="store_true", help="split the emoji, and watch the test set")
     options = parser.parse_args()
 
-    rows = [row for row in styles.twemoji_rows() if options.keyword in data.normalise(row[0])]
+    rows = [row for row in styles.twemoji_rows() if options.keyword in data.normalise(row.text)]
     dataset = EmojiDataset(rows, options.copies)
     torch.manual_seed(0)
     train, val, test = split(dataset, options.keyword, options.unseen)

@@ -19,6 +19,8 @@ MODEL_CARD = f"""---
 {{{{ card_data }}}}
 ---
 {CARD} Load it with `lab.networks.load(folder)`, or from the Hub with `lab.networks.load("hub:owner/name")`.
+
+Trained and tested on pictures of: {{{{ pictures | default("a source that is not named here", true) }}}}.
 """
 
 
@@ -57,7 +59,8 @@ class Autoencoder(nn.Module, PyTorchModelHubMixin, model_card_template=MODEL_CAR
 
     def save_pretrained(self, folder, **options):
         """As the mixin's, with the `architecture` in config.json, by which `lab.networks.load` knows the class."""
-        return super().save_pretrained(folder, config={"architecture": self.architecture, **self.settings()}, **options)
+        config = {"architecture": self.architecture, **self.settings()}
+        return super().save_pretrained(folder, **options | {"config": config})  # push_to_hub gives one too
 
     @classmethod
     def from_pretrained(cls, *arguments, **options):

@@ -14,6 +14,7 @@ from safetensors.torch import save as to_bytes
 import data
 from common import files
 from common.errors import UserError
+from common.sources import credited
 from lab.contract import CARD, Autoencoder, encode_all
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder
@@ -115,9 +116,13 @@ def load(where: str | Path, own: str | None = None) -> Autoencoder:
 
 
 def save(model: Autoencoder, originals: data.Originals, device: torch.device, folder: Path) -> None:
-    """The weights with the network's config.json, and the latents of all originals."""
+    """The weights with the network's config.json and card, and the latents of all originals.
+
+    The card credits the pictures of all `originals`.
+    """
+    credits = "; ".join(map(credited, dict.fromkeys(originals.styles)))
     with tempfile.TemporaryDirectory() as temporary:
-        model.save_pretrained(temporary)
+        model.save_pretrained(temporary, model_card_kwargs={"pictures": credits})
         contents = {path.name: path.read_bytes() for path in Path(temporary).iterdir()}
     card = folder / "README.md"
     if card.is_file() and CARD not in card.read_text(encoding="utf-8", errors="replace"):

@@ -11,6 +11,8 @@ COLUMNS = {
     "copies_mse": "augmented copies of them",
     "train_mse": "training emoji",
     "gap": "unseen minus training",
+    "unseen_style_mse": "style never seen: MSE",
+    "unseen_style_pca_mse": "PCA",
     "balanced_accuracy": "balanced accuracy",
     "majority_balanced_accuracy": "majority class",
 }
@@ -19,6 +21,7 @@ METRICS = {
     "copies_mse": "MSE on augmented copies",
     "train_mse": "training MSE",
     "gap": "gap",
+    "unseen_style_mse": "MSE on a style never seen",
     "balanced_accuracy": "balanced accuracy",
 }
 

@@ -3,7 +3,7 @@
 A new experiment is one entry in EXPERIMENTS.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 BUDGETS = (300, 1000, 3000)  # steps after which there are verdicts; the last one counts
@@ -23,6 +23,8 @@ class Trial:
     augmentation: Literal["none", "original", "adversarial"] = "original"
     copies: int | Literal["none", "fresh"] = 4  # augmented copies of each original; fresh: new ones at every step
     source: str = "twemoji"
+    also: tuple[str, ...] = ()  # further art styles to train on
+    hold_out_style: str | None = None  # an art style that is only tested on
     seed: int = 0  # of the split, the copies, the weights and the order
     preset: Literal["report", "best"] = "report"  # whose network and optimizers
     device: str = "cpu"  # on which it is trained
@@ -32,6 +34,10 @@ class Trial:
             raise ValueError("the best preset's network has no dropout")
         if self.copies == "fresh" and self.augmentation != "original":
             raise ValueError(f"fresh copies are augmented, not {self.augmentation}")
+
+    def recorded(self) -> dict:
+        """The trial as it is read again from JSON."""
+        return asdict(self) | {"also": list(self.also)}
 
 
 def of_preset(trial: Trial, preset: str) -> Trial:
@@ -51,7 +57,7 @@ class Hypothesis:
 
     letter: str
     text: str
-    metric: Literal["mse", "copies_mse", "train_mse", "gap", "balanced_accuracy"]
+    metric: Literal["mse", "copies_mse", "train_mse", "gap", "unseen_style_mse", "balanced_accuracy"]
     setting: str
     expected: Literal["lower", "higher"]
     reference: str
@@ -117,6 +123,24 @@ EXPERIMENTS = {
             Hypothesis("3c.2", "a larger dataset would help", "mse", "all pictures", "lower", "faces"),
             Hypothesis(
                 "2f.3", "with enough originals no augmentation is needed", "mse", "all, no copies", "lower", "faces"
+            ),
+        ),
+    ),
+    "styles": Experiment(
+        "art styles in training",
+        {
+            "one": replace(FACES, hold_out_style="noto"),
+            "two": replace(FACES, also=("openmoji",), hold_out_style="noto"),
+            "three": replace(FACES, also=("openmoji", "noto")),
+        },
+        (
+            Hypothesis(
+                "3c.2", "another artist's faces help on the first one's unseen emoji", "mse", "two", "lower", "one"
+            ),
+            Hypothesis("3c.2", "two other artists' faces do", "mse", "three", "lower", "one"),
+            Hypothesis("2f.3", "faces by more artists make for less overfitting", "gap", "three", "lower", "one"),
+            Hypothesis(
+                "3c.2", "a second artist's faces help on a style never seen", "unseen_style_mse", "two", "lower", "one"
             ),
         ),
     ),

@@ -10,7 +10,6 @@ import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -25,7 +24,9 @@ Measure = Callable[[Trial], dict]  # a function that processes can be sent by it
 Runner = Callable[[dict[Key, Trial]], Iterator[tuple[Key, dict]]]  # yields each trial's metrics as they come
 
 LISTS = {"steps": tuple[int, ...], **dict.fromkeys(CURVES, tuple[float, ...])}  # of a trial, over its steps
-NUMBERS = dict.fromkeys(("pca_mse", "mean_image_mse", "majority_balanced_accuracy", "seconds"), float)
+NUMBERS = dict.fromkeys(
+    ("pca_mse", "mean_image_mse", "unseen_style_pca_mse", "majority_balanced_accuracy", "seconds"), float
+)
 PROJECT = Path(__file__).parent.parent
 
 
@@ -87,7 +88,7 @@ def on_ray(measure: Measure, missing: dict[Key, Trial]) -> Iterator[tuple[Key, d
 
 def place(folder: Path, trial: Trial) -> Path:
     """The file of a trial in `folder`, named by its settings."""
-    return folder / f"{hashlib.sha256(json.dumps(asdict(trial)).encode()).hexdigest()[:16]}.json"
+    return folder / f"{hashlib.sha256(json.dumps(trial.recorded()).encode()).hexdigest()[:16]}.json"
 
 
 def stored(path: Path, trial: Trial) -> dict | None:
@@ -101,12 +102,13 @@ def stored(path: Path, trial: Trial) -> dict | None:
         return None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder where a file belongs; move it away") from None
-    kinds = {
-        name: kind for name, kind in (LISTS | NUMBERS).items() if trial.classes != "none" or "accuracy" not in name
-    }
+    absent = [*(["accuracy"] if trial.classes == "none" else []), *([] if trial.hold_out_style else ["unseen_style"])]
+    kinds = {name: kind for name, kind in (LISTS | NUMBERS).items() if not any(part in name for part in absent)}
     if "balanced_accuracy" in kinds and not trial.weight:
         kinds["balanced_accuracy"] = type(None)  # nothing was taught
-    if not files.fits(content, {"trial": dict, "metrics": kinds}) or content["trial"] != asdict(trial):
+    if not files.fits(content, {"trial": dict, "metrics": kinds}) or content["trial"] != json.loads(
+        json.dumps(trial.recorded())
+    ):
         return None
     metrics = content["metrics"]
     curves = [metrics[name] for name, kind in kinds.items() if kind == LISTS.get(name)]
@@ -123,7 +125,7 @@ def sweep(wanted: dict[Key, Trial], folder: Path, run: Runner) -> dict[Key, dict
     print(f"{len(wanted) - len(missing)} of {len(wanted)} trials are on file in {folder}")
     with contextlib.closing(run(missing)) as computed:
         for key, metrics in computed:
-            files.write_json(places[key], {"trial": asdict(wanted[key]), "metrics": metrics})
+            files.write_json(places[key], {"trial": wanted[key].recorded(), "metrics": metrics})
             results[key] = metrics
             known = {name: value for name, value in at(metrics, wanted[key].steps).items() if value is not None}
             numbers = ", ".join(f"{name.replace('_', ' ')} {cell(name, [value])}" for name, value in known.items())

@@ -72,9 +72,11 @@ CLASSES = {  # their names, and the rule that gives an emoji's
 
 
 @lru_cache(2)
-def pictures(source: str, keyword: str) -> data.Originals:
+def pictures(
+    source: str, keyword: str, also: tuple[str, ...] = (), hold_out_style: str | None = None
+) -> data.Originals:
     """The originals, opened once per process."""
-    return data.load_originals(source, keyword)
+    return data.gather(data.DataConfig(source=source, keyword=keyword, also=also, hold_out_style=hold_out_style))
 
 
 def labels(names: list[str], classes: str) -> torch.Tensor:
@@ -86,13 +88,16 @@ def labels(names: list[str], classes: str) -> torch.Tensor:
 
 def chosen(trial: Trial) -> tuple[data.Originals, torch.Tensor]:
     """The faces that the trial is about, and the labels by which folds are stratified. Raises UserError for too few."""
-    return chosen_from(trial.source, trial.images if trial.images in CLASSES else "none")
+    classes = trial.images if trial.images in CLASSES else "none"
+    return chosen_from(trial.source, classes, trial.also, trial.hold_out_style)
 
 
 @lru_cache(4)
-def chosen_from(source: str, classes: str) -> tuple[data.Originals, torch.Tensor]:
-    """The faces of `source` that have one of the `classes`, and their labels. Raises UserError for too few."""
-    faces = pictures(source, data.KEYWORD)
+def chosen_from(
+    source: str, classes: str, also: tuple[str, ...], hold_out_style: str | None
+) -> tuple[data.Originals, torch.Tensor]:
+    """The faces of all styles that have one of the `classes`, and their labels. Raises UserError for too few."""
+    faces = pictures(source, data.KEYWORD, also, hold_out_style)
     whole = labels(faces.names, classes)
     originals, known = data.take(faces, (whole >= 0).nonzero().flatten().tolist()), whole[whole >= 0]
     members = Counter(dict(zip(originals.keys, known.tolist())).values())
@@ -105,7 +110,8 @@ def chosen_from(source: str, classes: str) -> tuple[data.Originals, torch.Tensor
 
 def fold_of(trial: Trial) -> data.Splits:
     """The emoji to train on and those to test on, each once, without twins or mirror images on both sides."""
-    return classification.fold_of_seed(*chosen(trial), data.DataConfig(copies="none", seed=trial.seed))
+    config = data.DataConfig(copies="none", seed=trial.seed, hold_out_style=trial.hold_out_style)
+    return classification.fold_of_seed(*chosen(trial), config)
 
 
 def divide(trial: Trial) -> tuple[data.Originals, data.Originals]:
@@ -216,11 +222,16 @@ def balanced_accuracy(trial: Trial, model: nn.Module, tested: data.Originals, de
 
 
 def tested_parts(trial: Trial) -> dict[str, data.Part]:
-    """What a trial is tested on: the tested pictures, their augmented copies, and the faces trained on, upright."""
+    """What a trial is tested on: the tested pictures, their augmented copies, and the faces trained on, upright.
+
+    If a style is held out, its pictures of the tested emoji too.
+    """
     _, tested = divide(trial)
     test = data.Part(tested.images, torch.arange(len(tested.names)))
     copies = data.expand(tested, test.emoji, data.DataConfig(copies=2, seed=trial.seed), "test")
-    return {"mse": test, "copies_mse": copies, "train_mse": fold_of(trial).train}
+    fold = fold_of(trial)
+    parts = {"mse": test, "copies_mse": copies, "train_mse": fold.train}
+    return parts | ({"unseen_style_mse": fold.elsewhere[trial.hold_out_style]} if trial.hold_out_style else {})
 
 
 @threadpool_limits.wrap(limits=1)
@@ -247,4 +258,6 @@ def measure(trial: Trial) -> dict[str, float | list | None]:
         metrics.setdefault("balanced_accuracy", None)
         metrics["majority_balanced_accuracy"] = 1 / len(occurring[occurring >= 0].unique())  # one is always right
     metrics |= {"steps": [row["step"] for row in rows], **baselines.errors(given.pca, parts["mse"])}
+    if trial.hold_out_style:
+        metrics["unseen_style_pca_mse"] = baselines.errors(given.pca, parts["unseen_style_mse"])["pca_mse"]
     return {**metrics, "seconds": round(time.monotonic() - started, 1)}

@@ -10,7 +10,7 @@ from studies.hypotheses import BUDGETS, Hypothesis, Trial
 TEST_TO_TRAIN = 1 / 4  # of five folds
 
 # A trial's metrics: numbers, and lists over the steps at which it was tested.
-CURVES = ("mse", "copies_mse", "train_mse", "balanced_accuracy")
+CURVES = ("mse", "copies_mse", "train_mse", "unseen_style_mse", "balanced_accuracy")
 
 
 def verdict(low: float, high: float, expected: str) -> str:
@@ -70,7 +70,7 @@ def row(setting: str, trial: Trial, values: list[dict]) -> dict:
     curves = [name for name in CURVES if values[0].get(name)]
     return {
         "setting": setting,
-        "trial": {field: value for field, value in asdict(trial).items() if field != "seed"},
+        "trial": {field: value for field, value in trial.recorded().items() if field != "seed"},
         "values": {name: [end[name] for end in ends] for name in ends[0]},
         "steps": steps,
         "curves": {name: [[round(value, 5) for value in one[name]] for one in values] for name in curves},

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -105,7 +105,7 @@ def test_measured_trials_are_believed(tmp_path, weight):
     results = sweep.sweep({("a", 0): tried}, tmp_path, lambda missing: measured)
     assert sweep.sweep({("a", 0): tried}, tmp_path, StandIn()) == results
     (file,) = tmp_path.iterdir()
-    assert json.loads(file.read_text())["trial"] == asdict(tried)
+    assert json.loads(file.read_text())["trial"] == tried.recorded()
 
 
 # ---------------------------------------------------------------- the command

@@ -3,15 +3,20 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import HfApi, RepoUrl
 
 import autoencoder
 import data
+from common import sources
 from common.errors import UserError
 from conftest import ROOT
 from lab import baselines, networks
+from lab.contract import CARD
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder
 from lab.residual import ResidualAutoencoder, refined_loss
@@ -80,6 +85,30 @@ def test_refined_latents_reconstruct_better(unseen):
 
 
 # ---------------------------------------------------------------- saved and found again
+
+
+def test_the_card_credits_the_pictures_of_all_styles(tmp_path, faces):
+    two = replace(faces, styles=["twemoji"] * 200 + ["openmoji"] * 6)
+    networks.save(KINDS["residual"]().eval(), two, torch.device("cpu"), tmp_path)
+    card = (tmp_path / "README.md").read_text()
+    assert CARD in card and all(sources.credited(style) in card for style in ("twemoji", "openmoji"))
+
+
+def test_what_is_pushed_to_the_hub_is_what_is_saved(tmp_path, monkeypatch):
+    pushed = {}
+
+    def upload(api, folder_path, **options):
+        pushed.update({path.name: path.read_bytes() for path in Path(folder_path).iterdir()})
+
+    monkeypatch.setattr(
+        HfApi, "create_repo", lambda api, repo_id, **options: RepoUrl(f"https://huggingface.co/{repo_id}")
+    )
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    model = KINDS["residual"]()
+    model.push_to_hub("owner/name")
+    model.save_pretrained(tmp_path)
+    assert pushed == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
 
 KINDS = {
     "convolutional": lambda: ConvAutoencoder(latent=7, initialization="pytorch", dropout=0.1),

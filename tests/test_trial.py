@@ -134,6 +134,7 @@ def test_trials_that_mean_nothing_are_refused(wrong):
     [
         Trial(**TINY),
         Trial(**TINY, augmentation="adversarial"),
+        Trial(**TINY, also=("openmoji",)),
         replace(FACES, images="all", copies="none", latent=8, steps=2),
         replace(EMOTIONS, **TINY),
         replace(EMOTIONS, **TINY, weight=0.0),
@@ -148,6 +149,15 @@ def test_a_trial_measures_errors_and_accuracies(trial):
     if trial.classes != "none":
         assert (metrics["balanced_accuracy"] is None) == (trial.weight == 0)
         assert metrics["majority_balanced_accuracy"] == 1 / len(study.CLASSES[trial.classes][0])
+
+
+def test_a_style_never_seen_is_tested_on_the_same_emoji():
+    metrics = study.measure(Trial(**TINY, hold_out_style="openmoji"))
+    assert 0 < metrics["unseen_style_pca_mse"] < metrics["unseen_style_mse"][0] < 1
+    parts, fold = study.tested_parts(Trial(hold_out_style="openmoji")), study.fold_of(Trial(hold_out_style="openmoji"))
+    tested = {name: {fold.originals.names[i] for i in fold.tests()[name].emoji} for name in ("twemoji", "openmoji")}
+    assert tested["openmoji"] == tested["twemoji"] and len(parts["unseen_style_mse"]) == len(parts["mse"])
+    assert {fold.originals.styles[i] for i in fold.train.emoji} == {"twemoji"}
 
 
 def test_the_training_error_is_that_of_the_upright_faces_trained_on():
