@@ -1,11 +1,12 @@
 """The side-by-side: our networks against a plain implementation, PCA and the mean image, in error, time and memory.
 
-    python bench.py                # everything, about 40 minutes on 2 cores
-    python bench.py --quick        # a minute, to see that it works; its numbers mean nothing
-    python bench.py --curves-only  # error against seconds, 5 minutes: that part of the record, and the figure
+    python bench.py                # everything, 1 to 3 hours on 2 cores
+    python bench.py --quick        # some minutes, to see that it works; its numbers mean nothing
+    python bench.py --only styles  # one part of the record: art styles (25 to 60 minutes), or curves (5 minutes)
 
 Every run is a whole process of its own, timed from outside; where time is compared the runs take turns. Then once more
-as on a processor with AVX2 alone, without bfloat16, and beside other processes that keep the machine busy.
+as on a processor with AVX2 alone, without bfloat16, and beside other processes that keep the machine busy. Last, the
+best preset with further art styles in training; for these `pip install -r requirements-noto.txt`.
 Writes runs/bench/ and plots/bench.png, and prints the tables that the README shows.
 """
 
@@ -13,13 +14,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
+from typing import Literal
 
 from common import command_line
 from common.errors import at_least
-from studies.processes import AVX2, Bench, busy
+from studies.processes import AVX2, BEST, EMOJI, Bench, beside_others
 
 SIZES = (1_000, 10_000, 40_000)  # images, for the throughput
-EMOJI, BEST = ("--split", "emoji"), ("--preset", "best")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,10 @@ class Config:
     repeats: int = 3  # of each process whose time is compared
     epochs: int = 30  # of the plain implementation and of the report preset
     steps: int = 1800  # of the best preset
+    styles_steps: int | None = None  # of the best preset with several art styles; default: its own
     budgets: tuple[float, ...] = (5, 15, 45)  # seconds of training: what less than the best preset's time buys
     quick: bool = False  # two epochs, few steps, one repeat, everything in runs/
-    curves_only: bool = False  # make the figure and its part of the record alone; the rest of the record stays
+    only: Literal["curves", "styles"] | None = None  # make one part of the record; the rest of it stays
 
     out: Path = Path("runs/bench")  # folder of results.json and of the single runs' records
     plots: Path = Path("plots")  # folder of the figure
@@ -57,6 +59,9 @@ from lab import presets, records
 from lab.mixture import Mixture, Recipe
 from lab.options import BestPreset, Preset, ReportPreset
 from lab.training import Budget, reconstruction_loss, to_device, train
+from studies import art_styles
+
+CPU = torch.device("cpu")
 
 
 # ---------------------------------------------------------------- what is run
@@ -66,7 +71,7 @@ def throughput(size: int, config: Preset, batches: int) -> float:
     """Training images per second with `size` images in memory; every batch is drawn from all of them."""
     shape, random = (size, 3, data.SIZE, data.SIZE), data.generator("throughput", 0)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
-    part, device = data.Part(images, torch.arange(size)), torch.device("cpu")
+    part, device = data.Part(images, torch.arange(size)), CPU
     if config.preset == "report":
         stream = presets.endless(data.batches(part, config.batch_size, random))
     else:
@@ -82,7 +87,7 @@ def throughput(size: int, config: Preset, batches: int) -> float:
 
 def throughputs(repeats: int, batches: int) -> dict[str, list[float]]:
     """By method, medians for each of SIZES; the sizes take turns, so that a slow minute hits them all."""
-    best = presets.settled(BestPreset(split="emoji"), torch.device("cpu"))
+    best = presets.settled(BestPreset(split="emoji"), CPU)
     settings = {"report preset": (ReportPreset(), batches), "best preset, encoder alone": (best, 2 * batches)}
     rates = {}
     for method, (config, count) in settings.items():
@@ -99,22 +104,6 @@ def in_turns(bench: Bench, config: Config, kinds: dict[str, tuple[str, ...]]) ->
         for name, options in kinds.items():
             runs[name].append(bench.ours(f"{name}-{repeat}", *options))
     return runs
-
-
-def beside_others(bench: Bench) -> dict[str, list[float]]:
-    """Seconds of short whole processes beside none, one and two busy processes: medians of three, in turns."""
-    short = {
-        "report preset, 5 epochs": ("--epochs", "5"),
-        "best preset, 60 steps": (*BEST, "--steps", "60", "--refine-steps", "0"),
-    }
-    seconds = {name: [[], [], []] for name in short}
-    for _ in range(3):
-        for count in range(3):
-            with busy(count):
-                for name, options in short.items():
-                    went = bench.ours(f"busy-{count}-{options[-1]}", *options)
-                    seconds[name][count].append(went["process_seconds"])
-    return {name: [median(laps) for laps in columns] for name, columns in seconds.items()}
 
 
 # ---------------------------------------------------------------- what is said of it
@@ -257,19 +246,29 @@ def machine() -> dict:
 
 
 def main(config: Config) -> dict:
-    """Run everything, or the curves alone; returns what results.json holds."""
+    """Run everything, or one part; returns what results.json holds."""
     if config.quick:
-        tiny = {"seeds": 2, "avx2_seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "budgets": (1,)}
+        tiny = {"seeds": 2, "avx2_seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "styles_steps": 6, "budgets": (1,)}
         folders = {"out": config.out / "quick", "plots": config.out / "quick"}
-        config = Config(**tiny, quick=True, curves_only=config.curves_only, **folders)
+        config = Config(**tiny, quick=True, only=config.only, **folders)
     files.writable(config.out, config.plots)
     with files.locked(config.out):
-        path, remedy = config.out / "results.json", "--curves-only adds to the record of a whole run; make that first"
-        results = files.read_json(path, remedy) if config.curves_only else measure(config)
-        results["against_seconds"] = drawn = curves(config)
-        files.write_json(path, results)
-    figure = config.plots / "bench.png"
-    print("figure", charts.error_against_seconds(drawn["curves"], drawn["ends"], drawn["pca"], figure))
+        if config.only != "curves":
+            art_styles.require()
+        path, remedy = config.out / "results.json", "--only adds to the record of a whole run; make that first"
+        results = files.read_json(path, remedy) if config.only else measure(config)
+        if config.only != "styles":
+            results["against_seconds"] = drawn = curves(config)
+            files.write_json(path, results)
+            figure = config.plots / "bench.png"
+            print("figure", charts.error_against_seconds(drawn["curves"], drawn["ends"], drawn["pca"], figure))
+        if config.only != "curves":
+            found = art_styles.measure(
+                Bench(config.out / "styles"), config.seeds, config.steps, torch.get_num_threads()
+            )
+            print(*art_styles.lines(found), sep="\n")
+            results["styles"] = {**machine(), "precision": presets.settled(BestPreset(), CPU).precision, **found}
+            files.write_json(path, results)
     return results
 
 

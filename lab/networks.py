@@ -18,9 +18,11 @@ from common.sources import credited
 from lab.contract import CARD, Autoencoder, encode_all
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder
-from lab.residual import ResidualAutoencoder
+from lab.residual import InformedAutoencoder, ResidualAutoencoder
 
-ARCHITECTURES = {network.architecture: network for network in (ConvAutoencoder, ResidualAutoencoder)}
+ARCHITECTURES = {
+    network.architecture: network for network in (ConvAutoencoder, ResidualAutoencoder, InformedAutoencoder)
+}
 LARGEST = 2**16  # of a size in a config.json: above any sensible one, below what fills the memory with names
 WEIGHTS, SETTINGS = "model.safetensors", "config.json"
 HUB = "hub:"  # before the name of a repository: without it nothing is ever asked of the Hub

@@ -42,17 +42,20 @@ class ReportPreset(DataConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class BestPreset(DataConfig):
-    """A start at PCA, a convolutional residual, Muon, and fresh augmentation at every step."""
+    """A start at PCA, a convolutional residual, Muon, and fresh augmentation at every step.
+
+    What is left open depends on whether the tested emoji are unseen, and on whether several art styles are trained on.
+    """
 
     preset: Literal["best"] = "best"  # report or best; `--preset report --help` lists the options of that one
-    network: str = "residual"  # its architecture, or a network of your own as my_file.py:MyClass
+    network: str = "auto"  # residual; informed with --also; or a network of your own as my_file.py:MyClass
     latent: int = 128  # numbers an image is compressed to
     pca_images: int = 2048  # augmented images to which the PCA at the start is fitted
 
-    steps: int | None = None  # training steps, 1800 unless --seconds is given; the schedule is planned for them
+    steps: int | None = None  # training steps: 1800, or 3000 with --also, unless --seconds is given
     seconds: float | None = None  # plan for so many seconds of training instead of steps
-    batch_size: int = 32  # images per step
-    muon_learning_rate: float = 0.015  # of the convolutions, at its peak
+    batch_size: int | None = None  # images per step: 32, or 16 with --also
+    muon_learning_rate: float | None = None  # of the convolutions, at its peak: 0.015, or 0.02 with --also
     muon_weight_decay: float = 0.2  # of the convolutions
     linear_learning_rate: float = 2e-4  # of the PCA's matrices: they start where they should be
     bias_learning_rate: float = 1e-3  # of biases
@@ -65,10 +68,11 @@ class BestPreset(DataConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        at_least(1, latent=self.latent, batch_size=self.batch_size)
-        at_least(1, steps=1 if self.steps is None else self.steps, seconds=1 if self.seconds is None else self.seconds)
+        at_least(1, latent=self.latent)
+        budget = ("steps", "seconds", "batch_size")
+        at_least(1, **{name: value for name in budget if (value := getattr(self, name)) is not None})
         rates = ("muon_learning_rate", "muon_weight_decay", "linear_learning_rate", "bias_learning_rate")
-        at_least(0, **{name: getattr(self, name) for name in rates})
+        at_least(0, **{name: getattr(self, name) or 0 for name in rates})
         parts = {name: getattr(self, name) or 0 for name in ("other_pictures", "shift", "mixing")}
         at_least(0, **parts)
         at_most(1, **parts)

@@ -36,12 +36,16 @@ def settled(config: Preset, device: torch.device, recorded: dict | None = None) 
         return config
     unseen = config.split == "emoji"  # else the tested emoji are in training: nothing new is to come
     train_on = ("all" if unseen else "faces") if config.train_on == "auto" else config.train_on
+    styles = bool(config.also)  # more to learn: smaller steps, more of them
     decided = {
+        "network": "informed" if styles else "residual",
+        "batch_size": 16 if styles else 32,
+        "muon_learning_rate": 0.02 if styles else 0.015,
         "train_on": train_on,
         "other_pictures": 0.25 if train_on == "all" else 0.0,
         "shift": 0.015 if unseen else 0.0,
         "mixing": 0.7 if unseen else 0.0,
-        "steps": None if config.seconds else 1800,
+        "steps": None if config.seconds else 3000 if styles else 1800,
     }
     return replace(config, **{k: v for k, v in decided.items() if getattr(config, k) in (None, "auto")})
 

@@ -8,12 +8,14 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Iterator
 
 from common.errors import UserError
 
 HERE = Path(__file__).parent.parent
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # makes a newer processor behave like an old one
+EMOJI, BEST = ("--split", "emoji"), ("--preset", "best")  # options of autoencoder.py
 
 
 def process(*arguments: str, environment: dict[str, str] | None = None) -> dict[str, float]:
@@ -73,3 +75,19 @@ def busy(count: int) -> Iterator[None]:
         for other in others:
             other.kill()
             other.wait()
+
+
+def beside_others(bench: Bench) -> dict[str, list[float]]:
+    """Seconds of short whole processes beside none, one and two busy processes: medians of three, in turns."""
+    short = {
+        "report preset, 5 epochs": ("--epochs", "5"),
+        "best preset, 60 steps": (*BEST, "--steps", "60", "--refine-steps", "0"),
+    }
+    seconds = {name: [[], [], []] for name in short}
+    for _ in range(3):
+        for count in range(3):
+            with busy(count):
+                for name, options in short.items():
+                    went = bench.ours(f"busy-{count}-{options[-1]}", *options)
+                    seconds[name][count].append(went["process_seconds"])
+    return {name: [median(laps) for laps in columns] for name, columns in seconds.items()}

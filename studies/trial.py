@@ -148,7 +148,7 @@ def preset_of(trial: Trial) -> Preset:
     shared = {name: getattr(trial, name) for name in ("source", "latent", "seed", "batch_size")}
     shared["precision"] = "float32"
     if trial.preset == "best":
-        return BestPreset(**shared, steps=trial.steps)
+        return presets.settled(BestPreset(**shared, also=trial.also, steps=trial.steps), CPU)
     return ReportPreset(**shared, dropout=trial.dropout)
 
 
@@ -156,7 +156,7 @@ def fresh_mixture(trial: Trial, fold: data.Splits):
     """The best preset's training images, but for moving and mixing: new copies at every step."""
     others = "all" if trial.images == "all" else "faces"
     alike = {"split": "emoji", "precision": "float32", "shift": 0.0, "mixing": 0.0}
-    recipe = BestPreset(source=trial.source, train_on=others, **alike)
+    recipe = BestPreset(source=trial.source, also=trial.also, train_on=others, **alike)
     return mixture(fold, presets.settled(recipe, CPU), CPU)
 
 

@@ -56,8 +56,9 @@ def test_the_losses_of_a_curve_are_those_of_the_test_set_and_change_nothing_else
     assert [line["train_loss"] for line in lines] == [line["train_loss"] for line in usual_lines]
 
 
-def test_curves_alone_are_added_to_a_record_that_is_there(command, tmp_path):
-    status, _, error = command(bench, "--curves-only", "--quick", "--out", str(tmp_path))
+@pytest.mark.parametrize("part", ["curves", "styles"])
+def test_one_part_is_added_to_a_record_that_is_there(command, tmp_path, part):
+    status, _, error = command(bench, "--only", part, "--quick", "--out", str(tmp_path))
     assert status == 2 and "make that first" in error and error.count("\n") == 1
 
 
@@ -72,7 +73,7 @@ def test_main_in_its_tiny_mode(tmp_path):
     assert len(by_method["best preset, encoder alone"]["images_per_second"]) == len(bench.SIZES)
     assert results["avx2"]["ratios"]["precision of the best preset"] == "float32"
     (tmp_path / "quick/bench.png").unlink()
-    again = bench.main(bench.Config(quick=True, curves_only=True, out=tmp_path))
+    again = bench.main(bench.Config(quick=True, only="curves", out=tmp_path))
     assert (tmp_path / "quick/bench.png").exists() and again["rows"] == results["rows"]
     assert {name: len(points) for name, points in again["against_seconds"]["curves"].items()} == {
         "plain implementation": 2, "report preset": 2, "best preset": 6

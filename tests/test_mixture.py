@@ -66,11 +66,27 @@ def test_the_best_presets_rates_come_down_and_the_reports_stay(kind, last):
         lambda optimizer, *_: rates.setdefault(type(optimizer), []).append(optimizer.param_groups[0]["lr"])
     )
     try:
-        presets.fit_network(kind(latent=1, precision="float32"), given, CPU, reconstruction_loss)
+        config = presets.settled(kind(latent=1, precision="float32"), CPU)
+        presets.fit_network(config, given, CPU, reconstruction_loss)
     finally:
         hook.remove()
     for used in rates.values():
         assert len(used) == 20 and used[-1] <= last * max(used) and used[-1] >= (last == 1.0) * max(used)
+
+
+@pytest.mark.parametrize(
+    "given, decided",
+    [
+        ({}, {"network": "residual", "batch_size": 32, "steps": 1800, "muon_learning_rate": 0.015}),
+        ({"hold_out_style": "noto"}, {"network": "residual", "steps": 1800}),  # it is only tested on
+        ({"also": ("noto",)}, {"network": "informed", "batch_size": 16, "steps": 3000, "muon_learning_rate": 0.02}),
+        ({"also": ("noto",), "network": "residual", "batch_size": 8}, {"network": "residual", "batch_size": 8}),
+        ({"also": ("noto",), "seconds": 9.0}, {"network": "informed", "steps": None}),
+    ],
+)
+def test_what_is_left_open_depends_on_the_styles_in_training(given, decided):
+    settled = presets.settled(autoencoder.BestConfig(**given), CPU)
+    assert {name: getattr(settled, name) for name in decided} == decided
 
 
 def test_a_batch_has_its_part_of_other_pictures_and_says_whose_the_faces_are():
@@ -95,7 +111,8 @@ def test_training_on_it_starts_at_pca_and_does_better_on_fresh_images(unseen):
     model = ResidualAutoencoder(latent=4, narrow=8, wide=8, thin=4)
     model.start_at_pca(baselines.fit_pca(images, 4))
     before = reconstruction_loss(model, fresh, None)["loss"].item()
-    optimizers, budget = presets.optimizers(autoencoder.BestConfig(), model, CPU), Budget(30, lines=5)
+    settled = presets.settled(autoencoder.BestConfig(), CPU)
+    optimizers, budget = presets.optimizers(settled, model, CPU), Budget(30, lines=5)
     batches = material.batches(16, order)
     rows = train(model, batches, reconstruction_loss, optimizers, budget, CPU, schedule=one_cycle)
     assert [row["step"] for row in rows] == [6, 12, 18, 24, 30]

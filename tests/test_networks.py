@@ -19,7 +19,7 @@ from lab import baselines, networks
 from lab.contract import CARD
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder
-from lab.residual import ResidualAutoencoder, refined_loss
+from lab.residual import InformedAutoencoder, ResidualAutoencoder, refined_loss
 from lab.training import reconstruction_loss
 
 SMALL = dict(narrow=4, wide=8, thin=4)  # channels of a residual network, where its size is not what is tested
@@ -62,16 +62,28 @@ def test_network_overfits_five_pictures(faces):
     assert loss < 0.2 * (images - images.mean(0)).square().mean()
 
 
-def test_before_the_first_step_the_output_is_pcas(unseen):
+@pytest.mark.parametrize("network", [ResidualAutoencoder, InformedAutoencoder])
+def test_before_the_first_step_the_output_is_pcas(unseen, network):
     images, tested = data.to_float(unseen.train.images), data.to_float(unseen.test.images)
     torch.manual_seed(0)
-    model = ResidualAutoencoder(latent=16, **SMALL).eval()
+    model = network(latent=16, **SMALL).eval()
     pca = baselines.fit_pca(images, 16)
     model.start_at_pca(pca)
     expected = torch.from_numpy(pca.inverse_transform(pca.transform(baselines.flatten(tested)))).clamp(0, 1)
     with torch.no_grad():
         assert torch.allclose(model(tested).flatten(1), expected, atol=1e-4)
         assert model.encode(images).std(0) == pytest.approx(torch.ones(16), abs=0.02)  # whitened
+
+
+def test_the_informed_encoder_sees_what_the_linear_path_misses(unseen):
+    images = data.to_float(unseen.test.images[:4])
+    model = InformedAutoencoder(latent=16, **SMALL)
+    pca = baselines.fit_pca(unseen.train.images, 16)
+    model.start_at_pca(pca)
+    linear = torch.nn.functional.linear(images.flatten(1) - model.mean, model.project)
+    missed = images.flatten(1) - torch.from_numpy(pca.inverse_transform(pca.transform(baselines.flatten(images))))
+    seen = model.looked_at(images, linear)
+    assert torch.equal(seen[:, :3], images - 0.5) and torch.allclose(seen[:, 3:].flatten(1), 2 * missed, atol=1e-4)
 
 
 def test_refined_latents_reconstruct_better(unseen):
@@ -113,6 +125,7 @@ def test_what_is_pushed_to_the_hub_is_what_is_saved(tmp_path, monkeypatch):
 KINDS = {
     "convolutional": lambda: ConvAutoencoder(latent=7, initialization="pytorch", dropout=0.1),
     "residual": lambda: ResidualAutoencoder(latent=7, **SMALL),
+    "informed": lambda: InformedAutoencoder(latent=7, **SMALL),
     "multi-task": lambda: MultiTaskAutoencoder(ResidualAutoencoder(latent=7, **SMALL), classes=3),
 }
 
@@ -207,7 +220,10 @@ def test_a_network_of_ones_own(command, tmp_path, preset):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("transformer", "--network transformer is unknown; it takes convolutional, residual, or my_file.py:MyClass"),
+        (
+            "transformer",
+            "--network transformer is unknown; it takes convolutional, residual, informed, or my_file.py:MyClass",
+        ),
         ("nowhere.py:MyNetwork", "nowhere.py is not there"),
         ("my_network.py:Nothing", "my_network.py has no class Nothing that is a lab.contract.Autoencoder"),
         ("my_network.py:nn", "my_network.py has no class nn that is a lab.contract.Autoencoder"),

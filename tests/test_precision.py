@@ -112,7 +112,8 @@ def test_layers_compute_in_what_is_recorded_and_are_evaluated_in_float32(kind, p
     part = data.Part(images, torch.arange(6))
     batches = presets.endless(data.batches(part, 3))
     given = presets.Material(batches, baselines.fit_pca(images, 2), Budget(steps=1), generator)
-    presets.fit_network(kind(latent=2, precision=precision_), given, CPU, loss_function, validate=validate)
+    config = presets.settled(kind(latent=2, precision=precision_), CPU)
+    presets.fit_network(config, given, CPU, loss_function, validate=validate)
     assert computed == {(True, getattr(torch, precision_)), (False, torch.float32)}
 
 
