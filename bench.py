@@ -1,12 +1,13 @@
 """The side-by-side: our networks against a plain implementation, PCA and the mean image, in error, time and memory.
 
-    python bench.py                # everything, 1 to 3 hours on 2 cores
+    python bench.py                # all of one style, 40 minutes to 2 hours on 2 cores
     python bench.py --quick        # some minutes, to see that it works; its numbers mean nothing
-    python bench.py --only styles  # one part of the record: art styles (25 to 60 minutes), or curves (5 minutes)
+    python bench.py --only styles  # added to that record: the best preset with several art styles, about an hour
+    python bench.py --only curves  # error against seconds, 5 minutes: that part of the record, and the figure
 
 Every run is a whole process of its own, timed from outside; where time is compared the runs take turns. Then once more
-as on a processor with AVX2 alone, without bfloat16, and beside other processes that keep the machine busy. Last, the
-best preset with further art styles in training; for these `pip install -r requirements-noto.txt`.
+as on a processor with AVX2 alone, without bfloat16, and beside other processes that keep the machine busy.
+Art styles need `pip install -r requirements-noto.txt`.
 Writes runs/bench/ and plots/bench.png, and prints the tables that the README shows.
 """
 
@@ -246,14 +247,14 @@ def machine() -> dict:
 
 
 def main(config: Config) -> dict:
-    """Run everything, or one part; returns what results.json holds."""
+    """Run everything but art styles, or one part; returns what results.json holds."""
     if config.quick:
         tiny = {"seeds": 2, "avx2_seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "styles_steps": 6, "budgets": (1,)}
         folders = {"out": config.out / "quick", "plots": config.out / "quick"}
         config = Config(**tiny, quick=True, only=config.only, **folders)
     files.writable(config.out, config.plots)
     with files.locked(config.out):
-        if config.only != "curves":
+        if config.only == "styles":
             art_styles.require()
         path, remedy = config.out / "results.json", "--only adds to the record of a whole run; make that first"
         results = files.read_json(path, remedy) if config.only else measure(config)
@@ -262,7 +263,7 @@ def main(config: Config) -> dict:
             files.write_json(path, results)
             figure = config.plots / "bench.png"
             print("figure", charts.error_against_seconds(drawn["curves"], drawn["ends"], drawn["pca"], figure))
-        if config.only != "curves":
+        if config.only == "styles":
             found = art_styles.measure(
                 Bench(config.out / "styles"), config.seeds, config.steps, torch.get_num_threads()
             )

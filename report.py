@@ -31,7 +31,7 @@ FIGURE = re.compile(r"\]\(([^()]*\.png)\)")  # a picture or a link to one
 
 # Folders in runs/ whose records are shown
 RUNS = (
-    "autoencoder", "exact", "exact-pytorch", "no-copies", "unseen", "best",
+    "autoencoder", "exact", "exact-pytorch", "no-copies", "unseen", "best", "best-styles",
     "multitask", "multitask-unseen", "multitask-compare", "multitask-best",
     "multitask-best-unseen", "multitask-styles", "multitask-without-twemoji", "multitask-without-openmoji",
     "multitask-without-noto",
