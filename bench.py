@@ -254,8 +254,6 @@ def main(config: Config) -> dict:
         config = Config(**tiny, quick=True, only=config.only, **folders)
     files.writable(config.out, config.plots)
     with files.locked(config.out):
-        if config.only == "styles":
-            art_styles.require()
         path, remedy = config.out / "results.json", "--only adds to the record of a whole run; make that first"
         results = files.read_json(path, remedy) if config.only else measure(config)
         if config.only != "styles":
@@ -264,6 +262,7 @@ def main(config: Config) -> dict:
             figure = config.plots / "bench.png"
             print("figure", charts.error_against_seconds(drawn["curves"], drawn["ends"], drawn["pca"], figure))
         if config.only == "styles":
+            art_styles.require()
             found = art_styles.measure(
                 Bench(config.out / "styles"), config.seeds, config.steps, torch.get_num_threads()
             )
