@@ -263,9 +263,8 @@ def main(config: Config) -> dict:
             print("figure", charts.error_against_seconds(drawn["curves"], drawn["ends"], drawn["pca"], figure))
         if config.only == "styles":
             art_styles.require()
-            found = art_styles.measure(
-                Bench(config.out / "styles"), config.seeds, config.steps, torch.get_num_threads()
-            )
+            its, workers = Bench(config.out / "styles"), torch.get_num_threads()
+            found = art_styles.measure(its, config.seeds, config.styles_steps, workers)
             print(*art_styles.lines(found), sep="\n")
             results["styles"] = {**machine(), "precision": presets.settled(BestPreset(), CPU).precision, **found}
             files.write_json(path, results)

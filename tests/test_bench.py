@@ -9,8 +9,8 @@ import autoencoder
 import bench
 from common import files
 from common.errors import UserError
-from studies import curve
-from studies.processes import process
+from studies import art_styles, curve
+from studies.processes import Bench, process
 
 
 def test_table_shows_means_and_leaves_out_what_was_not_measured():
@@ -60,6 +60,28 @@ def test_the_losses_of_a_curve_are_those_of_the_test_set_and_change_nothing_else
 def test_one_part_is_added_to_a_record_that_is_there(command, tmp_path, part):
     status, _, error = command(bench, "--only", part, "--quick", "--out", str(tmp_path))
     assert status == 2 and "make that first" in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("steps, expected", [(None, ()), (7, ("--steps", "7"))])
+def test_art_styles_are_measured_with_their_own_steps_and_no_style_is_tested_as_unseen_that_was_seen(
+    tmp_path, monkeypatch, steps, expected
+):
+    made = {}
+
+    def ours(its, name, *options):
+        made[name] = options
+        numbers = {"test_mse": 0.5, "refined_mse": 0.4, "pca_mse": 1.0}
+        return {"styles": {style: numbers for style in art_styles.STYLES}}
+
+    monkeypatch.setattr(art_styles, "require", lambda: None)
+    monkeypatch.setattr(Bench, "ours", ours)
+    files.write_json(tmp_path / "results.json", {"rows": ["kept"]})
+    results = bench.main(bench.Config(only="styles", seeds=2, styles_steps=steps, out=tmp_path, plots=tmp_path))
+    assert results["rows"] == ["kept"] and len(results["styles"]["in_training"]["noto"]["test_mse"]) == 2
+    assert all([option for option in options if option in ("--steps", "7")] == [*expected] for options in made.values())
+    for style in art_styles.STYLES:
+        options = made[f"without-{style}"]
+        assert options[options.index("--hold-out-style") + 1] == style and options.count(style) == 1
 
 
 @pytest.mark.long
