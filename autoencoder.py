@@ -79,7 +79,7 @@ def rows_by_style(network: presets.Trained, splits: data.Splits, metrics: dict, 
     originals, styles = splits.originals, list(metrics["styles"])
     tested = data.examples(splits.test, len(splits.test)).tolist()
     columns = [[originals.counterpart(i, style) for style in styles] for i in tested]
-    columns = [column for column in columns if None not in column][:5]
+    columns = [column for column in columns if None not in column][:4]
     rows = []
     for style, emoji in zip(styles, zip(*columns)):
         images, errors = originals.images[list(emoji)], metrics["styles"][style]
