@@ -1,16 +1,22 @@
 """The composites as a benchmark: cat_i + (human_j - human_i) should be cat_j, for nine cats with human counterparts.
 
     python analogies.py                        # all methods, three seeds; trains the networks it lacks, once
+    python analogies.py --benchmark styles --out runs/analogies-styles --plots plots/styles  # three artists, no network
 
 Each composite is ranked against every other picture by MSE, its three sources left out, ties counted against it.
 Once with the answers among the training pictures and once, honestly, with them held out. Eight composites each have
 the same answer, so intervals and differences are over the nine answers, not over 72; the spread over seeds is apart.
 Writes runs/analogies/ and plots/analogies_*.png. The 24 networks take about 20 minutes on 2 cores that compute in
 bfloat16, once; then about a minute.
+
+--benchmark styles asks what holds for other artists: cats, skin tones and genders in Twemoji, OpenMoji and Noto, by
+methods without a network; what they fit has seen the other styles only. It takes about 10 minutes and needs
+`pip install -r requirements-noto.txt`.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from common import command_line
 from common.errors import at_least, at_most
@@ -23,8 +29,10 @@ SHOWN = {"original": "original's network", "drawn": "drawn cats"}
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Score latent arithmetic on 72 cat analogies with known answers."""
+    """Score latent arithmetic on 72 cat analogies with known answers, or methods without a network on several styles."""
 
+    benchmark: Literal["cats", "styles"] = "cats"  # styles: of three artists; --count and --latent alone count then
+    count: int = 500  # analogies of skin tones, and of genders, in each style
     source: str = "auto"  # auto, hub, twemoji, openmoji, noto, or the path of your own parquet file or folder
     seeds: int = 3  # networks of each kind, from seed 0 upwards
     epochs: int = 30  # of the original's network, as in Part 1
@@ -39,7 +47,7 @@ class Config:
     def __post_init__(self):
         at_least(1, latent=self.latent, epochs=self.epochs, steps=self.steps)
         at_most(LARGEST_LATENT, latent=self.latent)
-        at_least(2, seeds=self.seeds)
+        at_least(2, seeds=self.seeds, count=self.count)
 
 
 if __name__ == "__main__":
@@ -50,7 +58,7 @@ import torch
 import data
 from common import figures
 from lab import records, training
-from studies import cat_analogies
+from studies import cat_analogies, style_analogies
 from studies.cat_analogies import METHODS, PIXELS, Pool
 
 
@@ -91,11 +99,30 @@ def draw_sheets(pool: Pool, composites: list[dict[str, torch.Tensor]], held_out:
         seed = "" if method in composites[0] else ", seed 0"  # the first composites are those without one
         title = f"{method}{seed}, answers {answers}: {right.sum()} of {len(right)} right"
         path = plots / f"analogies_{name}_{suffix}.png"
-        print("figure", figures.analogy_sheet(cats, pictures, pool.analogies.pairs, right, title, path))
+        print("figure", figures.analogy_sheet(cats, pool.analogies.pairs, pictures, right, title, path))
+
+
+def across_styles(config: Config) -> dict:
+    """Run and record the benchmark of several styles. Returns the metrics that go into metrics.json."""
+    styles = style_analogies.opened_styles(config.count)
+    with records.recording(config, style_analogies.joined(styles), torch.device("cpu")) as record:
+        rows, sheets = style_analogies.measure(styles, config.latent)
+        for (name, style), composites in zip(styles.items(), sheets):
+            right = style_analogies.score(composites, style, "cats")["top1"] == 1
+            title = f"masked paste, {name}, fitted on the other styles: {right.sum()} of {len(right)} right"
+            path = config.plots / f"analogies_paste_{name}.png"
+            print("figure", figures.analogy_sheet(*style.cats(), composites, right, title, path))
+        print(style_analogies.table(rows))
+        return record.finish({"rows": rows})
 
 
 def main(config: Config) -> dict:
-    """Run and record the benchmark. Returns the metrics that go into metrics.json."""
+    """Run and record a benchmark. Returns the metrics that go into metrics.json."""
+    return across_styles(config) if config.benchmark == "styles" else of_cats(config)
+
+
+def of_cats(config: Config) -> dict:
+    """Run and record the benchmark of cats. Returns the metrics that go into metrics.json."""
     device = training.choose_device(config.device)
     everything = data.load_originals(config.source, keyword="")
     originals = {"faces": data.matching(everything, data.KEYWORD), "all": everything}

@@ -163,7 +163,7 @@ KEY = "green: of all faces, the true cat (above the column) is nearest; red: ano
 
 
 def analogy_sheet(
-    cats: torch.Tensor, composites: torch.Tensor, pairs, right: Sequence[bool], title: str, path: Path
+    cats: torch.Tensor, pairs, composites: torch.Tensor, right: Sequence[bool], title: str, path: Path
 ) -> Path:
     """Row i, column j: the composite that should be cat j, made from cat i; the cats themselves above and at the left.
 
