@@ -4,6 +4,7 @@
     python multiTaskModel.py --resume           # go on after a kill, to the same bits
     python multiTaskModel.py --split emoji --out runs/folds     # each emoji tested by a network that never saw it
     python multiTaskModel.py --preset best --out runs/best      # a network that starts at PCA, and the same classifier
+    python multiTaskModel.py --evaluate pretrained/multitask    # its test numbers again, without training
     python multiTaskModel.py --compare --out runs/compare       # question 2e: with and without the classification loss
 
 Writes runs/multitask/ and plots/multitask_*.png.
@@ -29,6 +30,7 @@ class Part2Options(RunOptions):
     compare: bool = False  # train with and without the classification loss, in the original's order and on unseen emoji
     seeds: int = 5  # runs of --compare for each of the two, from --seed upwards; on unseen emoji a fold each
     fold_seeds: int = 1  # divisions into folds with --split emoji, from --seed upwards
+    evaluate: Path | None = None  # folder of a finished run: test its network again, without training
     out: Path = Path("runs/multitask")  # folder of the record and the weights
 
     def __post_init__(self):
@@ -68,10 +70,10 @@ from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_sc
 
 import data
 from common import charts, figures
-from lab import classification, networks, presets, records, training
+from lab import classification, evaluation, networks, presets, records, training
 from lab.classification import CLASSES, FOLDS
 from lab.contract import decode_all, encode_all
-from lab.multitask import class_probabilities
+from lab.multitask import MultiTaskLoss, class_probabilities
 from studies import classification_loss
 
 
@@ -88,9 +90,15 @@ def report_order(originals, labels, config, device, record) -> dict:
     splits = data.split(originals, config)
     print(data.describe(splits))
     trained, test = classification.fit(splits, labels, config, device, record)
-    errors = classification.baseline_errors(trained, splits, config)
     networks.save(trained.model, originals, device, config.out)
+    metrics = tested(trained, test, splits, labels, config, device)
+    draw(trained, splits, labels, metrics, config, device)
+    return {**splits.counts(), "leaked": splits.leaked(), **metrics}
 
+
+def tested(trained: presets.Trained, test: dict, splits: data.Splits, labels, config, device) -> dict:
+    """The metrics of the test set, of which `test` are the losses: the classifier's and those beside it. Prints them."""
+    errors = classification.baseline_errors(trained, splits, config)
     truth = labels[splits.test.emoji]
     predicted = (sad_probability(trained.model, splits.test.images, device) > 0.5).long()
     confusion = confusion_matrix(truth, predicted, labels=range(len(CLASSES))).tolist()
@@ -101,10 +109,7 @@ def report_order(originals, labels, config, device, record) -> dict:
     print(f"PCA, {config.latent} components: {errors['pca_mse']:.4f}; mean image: {errors['mean_image_mse']:.4f}")
     print(f"test accuracy: {test['accuracy']:.4f}; always {list(CLASSES)[majority]}: {majority_accuracy:.4f}")
     print("confusion (rows true, columns predicted):", dict(zip(CLASSES, confusion)))
-    draw(trained, splits, labels, {**test, **errors}, config, device)
     return {
-        **splits.counts(),
-        "leaked": splits.leaked(),
         **{f"test_{name}": value for name, value in test.items()},
         "majority_accuracy": majority_accuracy,
         "confusion": confusion,
@@ -112,7 +117,7 @@ def report_order(originals, labels, config, device, record) -> dict:
     }
 
 
-def draw(trained: presets.Trained, splits: data.Splits, labels, errors: dict, config, device) -> None:
+def draw(trained: presets.Trained, splits: data.Splits, labels, metrics: dict, config, device) -> None:
     """Learning curves, reconstructions of the first five test emoji, and the latents in two dimensions."""
     originals, model, names = splits.originals, trained.model, list(CLASSES)
     chosen = data.examples(splits.test)
@@ -121,9 +126,9 @@ def draw(trained: presets.Trained, splits: data.Splits, labels, errors: dict, co
     notes = [f"{names[label]},\npredicted {names[k]}" for label, k in zip(labels[chosen], sad)]
     rows = [
         ("picture", images),
-        (f"reconstruction\ntest MSE {errors['mse']:.4f}", decode_all(model, latents[chosen], device)),
+        (f"reconstruction\ntest MSE {metrics['test_mse']:.4f}", decode_all(model, latents[chosen], device)),
     ]
-    lines = {f"PCA, {config.latent} components": errors["pca_mse"], "mean image": errors["mean_image_mse"]}
+    lines = {f"PCA, {config.latent} components": metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
     prefix = config.plots / ("multitask" if config.preset == "report" else f"multitask_{config.preset}")
     charts.learning_curves(trained.history, Path(f"{prefix}_curves.png"), lines, "mse")
     titles = [originals.names[i] for i in chosen]
@@ -140,6 +145,16 @@ def in_the_plane(latents: torch.Tensor, fitted_to: torch.Tensor) -> torch.Tensor
     points = pca.transform(latents.numpy())
     points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a latent of one number has no second component
     return torch.from_numpy(points)
+
+
+def evaluate(config: Config | BestConfig) -> dict:
+    """The test numbers of the run in `config.evaluate` again. Returns them."""
+    run, network, splits, device = evaluation.reopened(config, Config, BestConfig)
+    labels = classification.classify(splits.originals)[1]
+    loss_function = MultiTaskLoss(labels, run.classification_weight)
+    test = training.evaluate(network.model, splits.test, loss_function, device)
+    metrics = tested(network, test, splits, labels, run, device)
+    return evaluation.beside_record(config.evaluate, {k: v for k, v in metrics.items() if k != "confusion"})
 
 
 # ---------------------------------------------------------------- unseen emoji
@@ -237,7 +252,9 @@ def compare(originals, labels, config, device, record) -> dict:
 
 
 def main(config: Config | BestConfig) -> dict:
-    """Train, evaluate, draw and record. Returns the metrics that go into metrics.json."""
+    """Train, evaluate, draw and record. Returns the metrics that go into metrics.json, or those of --evaluate."""
+    if config.evaluate:
+        return evaluate(config)
     device = training.choose_device(config.device)
     config = presets.settled(config, device, records.resumed_config(config))
     originals, labels = classification.classify(data.asked_for(config))
