@@ -39,7 +39,9 @@ class Config:
     method: Literal["difference", "mean", "isolated", "map"] = "difference"
     strength: float = 1.0  # how much of the attribute is added
 
-    model: Path | None = None  # folder of a trained network; None: runs/autoencoder, or that of --seed
+    model: Path | None = (
+        None  # folder of a trained network; None: runs/autoencoder, that of --seed, or pretrained/report
+    )
     network: str = "convolutional"  # architecture to train there; of your own as my_file.py:MyClass, also to load it
     seed: int = 0  # of Part 1's network, which is trained if it is not there
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
@@ -65,7 +67,7 @@ from lab import arithmetic, baselines, composites, records, trained, training
 from lab.arithmetic import COUNTERPARTS, Space
 from lab.composites import STEPS, STRENGTHS, Equation
 from lab.contract import Autoencoder, encode_all
-from lab.options import ReportRun
+from lab.options import PRETRAINED, ReportRun
 
 # ---------------------------------------------------------------- what is asked for
 
@@ -131,6 +133,20 @@ def name_of(config: Config, source: str) -> str:
 
 def default_model(seed: int) -> Path:
     return Path(f"runs/autoencoder-seed-{seed}" if seed else "runs/autoencoder")
+
+
+def folder_of_network(config: Config) -> Path:
+    """That of --model or, without it, of --seed. The network of the repository, if seed 0 is not trained yet.
+
+    Says so in a line.
+    """
+    trained_here, ready = config.model or default_model(config.seed), PRETRAINED / "report"
+    if config.model or trained_here.exists() or config.seed or config.network != Config.network:
+        return trained_here
+    if config.source not in ("auto", trained.recorded_source(ready)) or not ready.exists():
+        return trained_here
+    print(f"no trained network in {trained_here} yet: taking the one in {ready}")
+    return ready
 
 
 def opened(config: Config, source: str) -> tuple[Autoencoder, data.DataConfig]:
@@ -249,9 +265,9 @@ def scored(
 def main(config: Config) -> dict:
     """Compose, score, draw and record. Returns the metrics that go into metrics.json."""
     device = training.choose_device(config.device)
-    folders = [config.model] if config.model else [default_model(config.seed), default_model(0)]
+    config = replace(config, model=folder_of_network(config))
+    folders = [config.model, default_model(0)]
     own, *recorded = map(trained.recorded_source, folders)  # networks of other seeds are trained on the same pictures
-    config = replace(config, model=folders[0])
     source = next(filter(None, (own, *recorded)), "auto") if config.source == "auto" else config.source
     everything = data.load_originals(source, keyword="")
     equation = equation_of(config, everything)

@@ -13,6 +13,7 @@ from common.options import DataConfig
 
 Precision = Literal["auto", "float32", "bfloat16"]
 LARGEST_LATENT = 2**12  # a third of the numbers of an image
+PRETRAINED = Path("pretrained")  # folder of the networks that come with the repository
 
 
 @dataclass(frozen=True, kw_only=True)
