@@ -14,10 +14,10 @@ Expect an MSE to the true picture of about 0.027: better than the unchanged targ
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from common import command_line
 from common.errors import UserError, at_least
+from lab.options import PRETRAINED, Method, ReportRun
 
 LARGEST_STRENGTH = 1000  # beyond it a composite is a corner of the colour cube
 ROLES = ("target", "baseline", "featured")
@@ -36,7 +36,7 @@ class Config:
     # how the attribute is found. difference: featured - baseline, the original's formula; mean: featured made a cat by
     # the mean difference of cats and their humans; isolated: the difference without what it shares with other faces'
     # attributes; map: featured made a cat by a regression, fitted on cats and their humans
-    method: Literal["difference", "mean", "isolated", "map"] = "difference"
+    method: Method = "difference"
     strength: float = 1.0  # how much of the attribute is added
 
     model: Path | None = (
@@ -64,30 +64,18 @@ import torch
 import data
 from common import figures, files, names
 from lab import arithmetic, baselines, composites, records, trained, training
-from lab.arithmetic import COUNTERPARTS, Space
+from lab.arithmetic import Space
 from lab.composites import STEPS, STRENGTHS, Equation
 from lab.contract import Autoencoder, encode_all
-from lab.options import PRETRAINED, ReportRun
 
 # ---------------------------------------------------------------- what is asked for
 
 
 def equation_of(config: Config, everything: data.Originals) -> Equation:
     """The pictures that are asked for. Raises UserError if there are none such, or too few pairs for the method."""
-    all_names = everything.names
     target, baseline, featured = (composites.taken(everything, role, getattr(config, role)) for role in ROLES)
-    if baseline == featured:
-        raise UserError(f"--baseline and --featured are both {all_names[featured]!r}: no attribute; give two emoji")
     truth = composites.known_truth(everything, config.truth, target, featured)
-    known = [
-        (all_names.index(cat), all_names.index(human))
-        for cat, human in COUNTERPARTS.items()
-        if {cat, human} <= set(all_names) and truth != all_names.index(cat)
-    ]
-    if config.method != "difference" and len(known) < 2:
-        learns = f"--method {config.method} learns from cats with human counterparts"
-        raise UserError(f"{learns}, of which {everything.source} has {len(known)}; use --method difference")
-    return Equation(target, baseline, featured, truth, known)
+    return composites.equation(everything, target, baseline, featured, truth, config.method)
 
 
 def settled(config: Config, everything: data.Originals, equation: Equation, own: str | None) -> Config:

@@ -65,7 +65,6 @@ if __name__ == "__main__":
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 
 import data
@@ -97,7 +96,7 @@ def report_order(originals, labels, config, device, record) -> dict:
 
 
 def tested(trained: presets.Trained, test: dict, splits: data.Splits, labels, config, device) -> dict:
-    """The metrics of the test set, of which `test` are the losses: the classifier's and those beside it. Prints them."""
+    """The metrics of the test set, of which `test` are the losses, and what stands beside them. Prints them."""
     errors = classification.baseline_errors(trained, splits, config)
     truth = labels[splits.test.emoji]
     predicted = (sad_probability(trained.model, splits.test.images, device) > 0.5).long()
@@ -135,16 +134,8 @@ def draw(trained: presets.Trained, splits: data.Splits, labels, metrics: dict, c
     figures.reconstructions(rows, titles, Path(f"{prefix}_reconstructions.png"), notes)
     seen = splits.train.emoji.unique()
     held_out = sorted({*range(len(labels))} - {*seen.tolist()})  # none, where there are enough copies
-    panels = {f"{len(seen)} of {len(labels)} emoji in training": in_the_plane(latents, seen)}
+    panels = {f"{len(seen)} of {len(labels)} emoji in training": classification.in_the_plane(latents, seen)}
     charts.latent_map(panels, originals.images, labels.tolist(), names, held_out, Path(f"{prefix}_latents.png"))
-
-
-def in_the_plane(latents: torch.Tensor, fitted_to: torch.Tensor) -> torch.Tensor:
-    """(N, 2): (N, d) latents along the first two principal components of those at `fitted_to`."""
-    pca = PCA(min(2, latents.shape[1]), svd_solver="full").fit(latents[fitted_to].numpy())
-    points = pca.transform(latents.numpy())
-    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a latent of one number has no second component
-    return torch.from_numpy(points)
 
 
 def evaluate(config: Config | BestConfig) -> dict:
@@ -245,7 +236,7 @@ def compare(originals, labels, config, device, record) -> dict:
     differences = {"original's order": metrics["compare"]["report"], "unseen emoji": metrics["compare"]["emoji"]}
     charts.paired_differences(differences, config.plots / "multitask_compare.png")
     titles = (f"lambda = {config.classification_weight:g}", "lambda = 0: no classification loss")
-    panels = {title: in_the_plane(latents, first.seen) for title, latents in zip(titles, first.latents)}
+    panels = {title: classification.in_the_plane(latents, first.seen) for title, latents in zip(titles, first.latents)}
     path = config.plots / "multitask_compare_latents.png"
     charts.latent_map(panels, originals.images, labels.tolist(), list(CLASSES), first.held_out.tolist(), path)
     return metrics

@@ -4,7 +4,7 @@
     python publish.py best         # of runs/best-styles
     python publish.py multitask    # of runs/multitask
 
-Weights are stored as float16 where all test numbers stay within 1% of the record, else as float32, and opened as float32.
+Weights are stored as float16 where all test numbers stay within 1% of the record, else as float32.
 """
 
 import hashlib
@@ -98,13 +98,13 @@ def card(config: Config, run: dict, contents: dict[str, bytes], kind: str, found
     }
     lines = [
         f"# {network.title}", "",
-        f"{CARD} `lab.networks.load({str(folder)!r})` opens it, and `python {script}.py --evaluate {folder}` gives its",
-        "test numbers again. An MSE is a mean per image, pixels in [0, 1].", "",
+        f"{CARD} `lab.networks.load({str(folder)!r})` opens it, and `python {script}.py --evaluate {folder}`",
+        "gives its test numbers again. An MSE is a mean per image, pixels in [0, 1].", "",
         "| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items()), "",
         "**Pictures** that it was trained and tested on, scaled to 64x64 pixels and put on white:", "",
         *(f"- {credit}" for credit in pictures), "",
-        "What it draws resembles them: credit them with it, and keep to their licences. The code is under the MIT licence.",
-        "", f"**Not good for.** {network.unfit}", "",
+        "What it draws resembles them: credit them, and keep to their licences. The code has the MIT licence.", "",
+        f"**Not good for.** {network.unfit}", "",
     ]  # fmt: skip
     return "\n".join(lines)
 

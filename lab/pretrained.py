@@ -31,8 +31,8 @@ NETWORKS = {
         "python autoencoder.py --source twemoji --also openmoji noto --preset best --split emoji "
         "--out runs/best-styles --plots runs/best-styles",
         Path("runs/best-styles"),
-        "It is for faces at 64x64 pixels on white. Composites by latent arithmetic are no better in its latent, which is "
-        "nearly linear in the pixels. Photographs come out as smears.",
+        "It is for faces at 64x64 pixels on white. Composites by latent arithmetic are no better in its latent, which "
+        "is nearly linear in the pixels. Photographs come out as smears.",
     ),
     "multitask": Network(
         "Happy or sad", "python multiTaskModel.py --source twemoji", Path("runs/multitask"),
