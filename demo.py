@@ -70,6 +70,8 @@ def served(config: Config) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="emoji-page-") as folder:
         own_surroundings(folder)
         blocks = built()
+        import gradio
+
         from page import show
 
         try:
@@ -77,6 +79,7 @@ def served(config: Config) -> Iterator[str]:
                 server_name="127.0.0.1", server_port=config.port, share=config.share == PUBLIC, inbrowser=False,
                 prevent_thread_lock=True, quiet=True, ssr_mode=False, run_history=False, enable_monitoring=False,
                 max_file_size=LARGEST_UPLOAD, allowed_paths=[], footer_links=[], css=show.STYLE, root_path="",
+                theme=gradio.themes.Default(font=("system-ui", "sans-serif"), font_mono=("monospace",)),
                 state_session_capacity=1000, mcp_server=False, pwa=False,
             )  # fmt: skip
         except OSError as error:

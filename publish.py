@@ -26,7 +26,6 @@ class Config:
 
     network: tyro.conf.Positional[Literal["report", "best", "multitask"]]  # which it is
     run: Path | None = None  # folder of the finished run; None: where its command leaves it
-    out: Path = PRETRAINED  # folder of all such folders
 
 
 if __name__ == "__main__":
@@ -85,7 +84,7 @@ def stored(config: Config, run: Path, record: dict) -> tuple[dict[str, bytes], s
 
 def card(config: Config, run: dict, contents: dict[str, bytes], kind: str, found: dict, pictures: list[str]) -> str:
     """The model card: what the network is, what it was made from, its numbers, and what it is not good for."""
-    network, folder, script = NETWORKS[config.network], config.out / config.network, SCRIPTS[config.network].__name__
+    network, folder, script = NETWORKS[config.network], PRETRAINED / config.network, SCRIPTS[config.network].__name__
     weights = contents[networks.WEIGHTS]
     settings = json.loads(contents["config.json"])
     rows = {
@@ -117,11 +116,11 @@ def main(config: Config) -> dict:
     pictures = pictures_of(run)
     contents, kind, found = stored(config, run, record)
     contents["README.md"] = card(config, about, contents, kind, found, pictures).encode()
-    folder = config.out / config.network
-    others = [path for path in config.out.rglob("*") if path.is_file() and folder not in path.parents]
+    folder = PRETRAINED / config.network
+    others = [path for path in PRETRAINED.rglob("*") if path.is_file() and folder not in path.parents]
     size = sum(path.stat().st_size for path in others) + sum(map(len, contents.values()))
     if size > MOST_BYTES:
-        raise UserError(f"{config.out} would have {size} bytes; at most {MOST_BYTES} are committed: remove a network")
+        raise UserError(f"{PRETRAINED} would have {size} bytes; at most {MOST_BYTES} are committed: remove a network")
     files.writable(folder)
     for name, content in contents.items():
         with files.written_whole(folder / name) as path:

@@ -34,30 +34,35 @@ def composed(
     composite = composites.compose(space, small, method, [strength])[0]
     nearest, error = composites.nearest(composite, everything, equation)
     shown = {role: (everything.images[i], f"{role}: {everything.names[i]}") for role, i in zip(ROLES, asked)}
-    signs = (f"+ {strength:g} ×", "−") if method == "difference" else ("", "")
-    answer = [
-        *("=" if method == "difference" else "→", (composite, "composite")),
-        *("", (everything.images[nearest], f"nearest emoji: {everything.names[nearest]}, MSE {error:.4f}")),
-    ]
-    parts = [
-        show.row(shown["target"], signs[0], shown["featured"], signs[1], shown["baseline"], *answer),
-        show.text(f"composite = target + {strength:g} × ({arithmetic.FORMULAS[method]})."),
-        show.text("No true picture of it is known.") if truth is None else scored(composite, everything, equation),
-    ]
-    return "".join(parts)
+    plus, minus, end = signs(method, strength)
+    cells = [shown["target"], plus, shown["featured"], minus, shown["baseline"], end, (composite, "composite")]
+    if truth is not None:
+        cells += ["", (everything.images[truth], f"the true picture: {everything.names[truth]}")]
+    cells += ["", (everything.images[nearest], f"nearest emoji: {everything.names[nearest]}, MSE {error:.4f}")]
+    words = f"composite = target + {strength:g} × ({arithmetic.FORMULAS[method]})."
+    unknown = "" if truth is not None else "No true picture of it is known."
+    scores = scored(composite, everything, equation) if truth is not None else ""
+    return show.row(*cells) + show.text(words, unknown) + scores
+
+
+def signs(method: str, strength: float) -> tuple[str, str, str]:
+    """What stands before featured, baseline and composite: only the original's formula is a sum of these pictures."""
+    if method != "difference":
+        return "", "", "→"
+    if strength == 1:
+        return "+", "−", "="
+    return f"{'−' if strength < 0 else '+'} {abs(strength):g} × (", "−", ") ="
 
 
 def scored(composite: torch.Tensor, everything: data.Originals, equation: composites.Equation) -> str:
-    """The true picture, and the scores of the composite and of the unchanged target against it, as HTML."""
+    """The scores of the composite and of the unchanged target against the true picture, as an HTML table."""
     target = data.to_float(everything.images[equation.target])
     scores = composites.score({"composite": composite, "unchanged target": target}, everything, equation)
-    count = len(everything.names)
     rows = [
-        (name, f"{row['mse_to_truth']:.4f}", f"{row['ssim_to_truth']:.3f}", f"{row['rank_of_truth']} of {count}")
+        (name, f"{row['mse_to_truth']:.4f}", f"{row['ssim_to_truth']:.3f}", str(row["rank_of_truth"]))
         for name, row in scores.items()
     ]
-    truth = everything.images[equation.truth], f"the true picture: {everything.names[equation.truth]}"
-    return show.row(truth) + show.table(("against the true picture", "MSE", "SSIM", "its rank"), rows)
+    return show.table(("to the true picture", "MSE", "SSIM", f"its rank of {len(everything.names)}"), rows)
 
 
 def gallery(style: str) -> list[tuple]:
@@ -79,19 +84,21 @@ def tab() -> None:
             gradio.Textbox(usual, label=role, max_length=200, elem_id=role) for role, usual in zip(ROLES, USUAL)
         ]  # fmt: skip
     with gradio.Row():
-        strength = gradio.Slider(-STRONGEST, STRONGEST, 1.0, step=0.05, label="strength", elem_id="strength")
-        method = gradio.Radio(METHODS, value=METHODS[0], label="method", elem_id="method")
-    with gradio.Row():
-        style = gradio.Radio(shelf.STYLES, value="twemoji", label="style", elem_id="style")
-        choices = [(pretrained.NETWORKS[name].title, name) for name in NETWORKS]
-        network = gradio.Radio(choices, value="report", label="network", elem_id="network")
+        strength = gradio.Slider(
+            -STRONGEST, STRONGEST, 1.0, step=0.05, label="strength", elem_id="strength", min_width=280
+        )
+        method = gradio.Radio(METHODS, value=METHODS[0], label="method", elem_id="method", min_width=280)
     first = show.at_first(composed, *USUAL, METHODS[0], 1.0, "twemoji", "report")
     answer = gradio.HTML(first, elem_id="composite", min_height=150)
+    with gradio.Row():
+        style = gradio.Radio(shelf.STYLES, value="twemoji", label="style", elem_id="style", min_width=280)
+        choices = [(pretrained.NETWORKS[name].title, name) for name in NETWORKS]
+        network = gradio.Radio(choices, value="report", label="network", elem_id="network", min_width=280)
     with gradio.Accordion("Pick by picture", open=False):
         role = gradio.Radio(ROLES, value="target", label="a click on a picture sets the", elem_id="role")
         sheet = gradio.Gallery(
-            gallery("twemoji"), format="png", columns=12, height=340, label="faces", allow_preview=False,
-            object_fit="contain", buttons=[], interactive=False, elem_id="sheet",
+            gallery("twemoji"), format="png", height=340, show_label=False, allow_preview=False, object_fit="contain",
+            buttons=[], interactive=False, elem_id="sheet",
         )  # fmt: skip
     fields = [*texts, method, strength, style, network]
     style.change(show.in_a_line(gallery), style, sheet, api_visibility="private", concurrency_id="one")

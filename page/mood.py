@@ -34,9 +34,9 @@ def judged(picture: torch.Tensor) -> str:
     points = classification.in_the_plane(everything, torch.arange(new))
     with tempfile.TemporaryDirectory() as folder:
         path = charts.latent_map(
-            {"the classifier's latents; in the bold frame, the new picture": points},
+            {"the classifier's latents": points},
             torch.cat([originals.images, picture[None]]), [*labels.tolist(), answer], list(CLASSES), [new],
-            Path(folder) / "map.png",
+            Path(folder) / "map.png", ("in training: pale", "your choice: bold frame"),
         )  # fmt: skip
         drawn = show.uri(path.read_bytes())
     said = f"{list(CLASSES)[answer]}, with a confidence of {sure[answer]:.0%}"

@@ -3,6 +3,7 @@
 from functools import cache
 
 import torch
+from PIL import UnidentifiedImageError
 from sklearn.decomposition import PCA
 
 import data
@@ -62,5 +63,6 @@ def opened(encoded: bytes) -> torch.Tensor:
     try:
         return data.to_tensor(data.open_picture(encoded))
     except data.UNDECODABLE as error:
+        reason = "it is of another kind" if isinstance(error, UnidentifiedImageError) else error
         kinds = ", ".join(FORMATS)
-        raise UserError(f"the picture cannot be opened ({error}); give a whole one of {kinds}") from None
+        raise UserError(f"the picture cannot be opened ({reason}); give a whole one of {kinds}") from None

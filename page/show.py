@@ -14,15 +14,19 @@ from common.errors import UserError
 
 STYLE = """
 .row { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: flex-start; margin: 8px 0; }
+.row .cell { display: flex; gap: 14px; }
 .row figure { margin: 0; width: 112px; font-size: 13px; line-height: 1.3; text-align: center; overflow-wrap: anywhere; }
 .row figure img { width: 112px; height: 112px; border: 1px solid #ddd; border-radius: 6px; }
 .row .sign { font-size: 26px; line-height: 112px; min-width: 14px; text-align: center; }
 .row.small figure { width: 72px; } .row.small figure img { width: 72px; height: 72px; }
 img.plain { image-rendering: pixelated; } img.strip { width: 100%; height: 26px; border-radius: 4px; }
 img.wide { width: 100%; max-width: 620px; background: white; }
-.table { border-collapse: collapse; font-size: 14px; }
-.table td, .table th { padding: 3px 12px 3px 0; text-align: left; }
-.gallery img { background: white; }
+table.table { border-collapse: collapse; font-size: 14px; width: auto; border: 0 !important; }
+table.table td, table.table th { border: 0 !important; border-bottom: 1px solid #bbb !important; }
+table.table td, table.table th { padding: 3px 14px 3px 0 !important; text-align: left; }
+#sheet .grid-container { grid-template-columns: repeat(auto-fill, minmax(64px, 1fr)) !important; }
+#sheet img { background: white; } #sheet .caption-label { display: none; }
+.tab-container button { padding: 0 10px !important; font-size: 14px !important; }
 footer { display: none !important; }
 """
 
@@ -42,15 +46,16 @@ def png(picture: torch.Tensor) -> bytes:
 
 
 def row(*cells: tuple[torch.Tensor, str] | str, kind: str = "") -> str:
-    """Pictures with their captions and the signs between them, in a row that wraps."""
-    parts = []
+    """Pictures with their captions, in a row that wraps; a text among them is the sign before the next picture."""
+    parts, sign = [], ""
     for cell in cells:
         if isinstance(cell, str):
-            parts.append(f'<span class="sign">{html.escape(cell)}</span>')
+            sign = f'<span class="sign">{html.escape(cell)}</span>' if cell else ""
             continue
         picture, caption = cell[0], html.escape(cell[1])
         image = f'<img src="{uri(png(picture))}" alt="{caption}">'
-        parts.append(f"<figure>{image}<figcaption>{caption}</figcaption></figure>")
+        parts.append(f'<div class="cell">{sign}<figure>{image}<figcaption>{caption}</figcaption></figure></div>')
+        sign = ""
     return f'<div class="row {kind}">{"".join(parts)}</div>'
 
 
