@@ -41,10 +41,14 @@ class Config:
 if __name__ == "__main__":
     command_line.answer(Config)  # --help and mistakes: before the imports that take seconds
 
+from common import styles
 
-def own_surroundings(folder: str) -> None:
-    """What gradio reads from the environment: no analytics, no other host, and files in `folder` alone."""
+
+def keep_to(folder: str) -> None:
+    """Let the libraries of the page ask no other machine, and write into `folder` alone."""
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_TEMP_DIR": folder}
+    if not styles.cache().is_dir():
+        os.environ["XDG_CACHE_HOME"] = folder  # OpenMoji's drawings and fonts; those that are kept already are read
 
 
 def built():
@@ -68,7 +72,7 @@ def served(config: Config) -> Iterator[str]:
     if not find_spec("gradio"):
         raise UserError("the page needs a package that is not installed; run: pip install -r requirements-demo.txt")
     with tempfile.TemporaryDirectory(prefix="emoji-page-") as folder:
-        own_surroundings(folder)
+        keep_to(folder)
         blocks = built()
         import gradio
 

@@ -7,6 +7,8 @@ import io
 import os
 import re
 import socket
+import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from typing import get_args
@@ -17,7 +19,7 @@ from PIL import Image
 
 import demo
 from common.errors import UserError
-from conftest import assert_one_line, keep
+from conftest import ROOT, assert_one_line, keep
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder
 from lab.options import Method
@@ -245,6 +247,24 @@ def test_only_this_machine_and_one_folder(address, folder):
     assert address.startswith("http://127.0.0.1:")
     assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
     assert {path.name for path in folder.iterdir()} == {"pretrained"}
+
+
+@needs_gradio
+def test_what_is_written_goes_when_the_page_ends(folder, tmp_path):
+    """In the surroundings of a fresh machine: an empty home and an empty folder for temporary files."""
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
+    home.mkdir(), temporary.mkdir()
+    environment = {**os.environ, "HOME": str(home), "TMPDIR": str(temporary)}
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "HF_HOME", "GRADIO_TEMP_DIR"):
+        environment.pop(name, None)
+    command = [sys.executable, ROOT / "demo.py", "--port", str(free_port())]
+    page = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    assert page.stdout.readline().startswith("the page is at http://127.0.0.1:")
+    assert any(temporary.rglob("*.png"))
+    page.terminate()
+    assert page.wait(60) == 143
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not written
 
 
 @needs_gradio
