@@ -22,7 +22,14 @@ pytestmark = [
     ),
 ]
 SECONDS = 30  # at most for an answer
-OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run")
+OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--hide-scrollbars",
+    "--disable-background-networking",
+    "--no-first-run",
+)
 
 
 COMMITTED = all((ROOT / "pretrained" / name / "model.safetensors").exists() for name in ("report", "best", "multitask"))
@@ -124,6 +131,8 @@ def test_the_screenshot_of_the_readme_is_drawn(browser):
     """Into plots/, from where `python report.py --collect` takes it."""
     size = {"width": 1100, "height": 640, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.refresh()  # at 390 pixels a field had grown
+    wait(browser, "#composite img")
     picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB").quantize(256)
     assert picture.size == (1100, 640) and len(picture.getcolors()) > 100  # not a blank page
     (ROOT / "plots").mkdir(exist_ok=True)
