@@ -5,6 +5,7 @@
     python autoencoder.py --split emoji --out runs/unseen       # test emoji never seen in training
     python autoencoder.py --preset best --split emoji --out runs/best  # a network that beats PCA on unseen emoji
     python autoencoder.py --preset best --split emoji --out runs/best --beside runs/unseen  # drawn beside another one
+    python autoencoder.py --evaluate pretrained/report          # its test numbers again, without training
     python autoencoder.py --source openmoji --also twemoji --out runs/openmoji  # another art style, and one more to train on
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
@@ -24,6 +25,7 @@ from lab.options import BestRun, ReportRun
 class Config(ReportRun):
     """Train the original's autoencoder and print its test error beside PCA's and the mean image's."""
 
+    evaluate: Path | None = None  # folder of a finished run: test its network again, without training
     beside: Path | None = None  # folder of another trained network to show as a row
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
 
@@ -33,6 +35,7 @@ class BestConfig(BestRun):
     """Train the best preset's autoencoder and print its test error beside PCA's and the mean image's."""
 
     refine_steps: int = 30  # steps that improve each test image's latent for a second test error; 0: none
+    evaluate: Path | None = None  # folder of a finished run: test its network again, without training
     beside: Path | None = None  # folder of another trained network to show as a row
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
 
@@ -48,7 +51,7 @@ import torch
 
 import data
 from common import charts, figures
-from lab import baselines, networks, presets, records, trained, training
+from lab import baselines, evaluation, networks, presets, records, trained, training
 from lab.contract import decode_all, encode_all
 
 
@@ -108,7 +111,13 @@ def draw(network: presets.Trained, splits: data.Splits, metrics: dict, other, co
 
 
 def main(config: Config | BestConfig) -> dict:
-    """Train, evaluate, draw and record. Returns the metrics that go into metrics.json."""
+    """Train, evaluate, draw and record. Returns the metrics that go into metrics.json.
+
+    With --evaluate no more than the test numbers of the run there, in its source's style; nothing is written.
+    """
+    if config.evaluate:
+        run, network, splits, device = evaluation.reopened(config, Config, BestConfig)
+        return evaluation.beside_record(config.evaluate, trained.test_errors(network, splits.test, run, device))
     device = training.choose_device(config.device)
     config = presets.settled(config, device, records.resumed_config(config))
     splits = data.load(config)

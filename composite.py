@@ -14,10 +14,10 @@ Expect an MSE to the true picture of about 0.027: better than the unchanged targ
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from common import command_line
 from common.errors import UserError, at_least
+from lab.options import PRETRAINED, Method, ReportRun
 
 LARGEST_STRENGTH = 1000  # beyond it a composite is a corner of the colour cube
 ROLES = ("target", "baseline", "featured")
@@ -36,10 +36,12 @@ class Config:
     # how the attribute is found. difference: featured - baseline, the original's formula; mean: featured made a cat by
     # the mean difference of cats and their humans; isolated: the difference without what it shares with other faces'
     # attributes; map: featured made a cat by a regression, fitted on cats and their humans
-    method: Literal["difference", "mean", "isolated", "map"] = "difference"
+    method: Method = "difference"
     strength: float = 1.0  # how much of the attribute is added
 
-    model: Path | None = None  # folder of a trained network; None: runs/autoencoder, or that of --seed
+    model: Path | None = (
+        None  # folder of a trained network; None: runs/autoencoder, that of --seed, or pretrained/report
+    )
     network: str = "convolutional"  # architecture to train there; of your own as my_file.py:MyClass, also to load it
     seed: int = 0  # of Part 1's network, which is trained if it is not there
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
@@ -62,30 +64,18 @@ import torch
 import data
 from common import figures, files, names
 from lab import arithmetic, baselines, composites, records, trained, training
-from lab.arithmetic import COUNTERPARTS, Space
+from lab.arithmetic import Space
 from lab.composites import STEPS, STRENGTHS, Equation
 from lab.contract import Autoencoder, encode_all
-from lab.options import ReportRun
 
 # ---------------------------------------------------------------- what is asked for
 
 
 def equation_of(config: Config, everything: data.Originals) -> Equation:
     """The pictures that are asked for. Raises UserError if there are none such, or too few pairs for the method."""
-    all_names = everything.names
     target, baseline, featured = (composites.taken(everything, role, getattr(config, role)) for role in ROLES)
-    if baseline == featured:
-        raise UserError(f"--baseline and --featured are both {all_names[featured]!r}: no attribute; give two emoji")
     truth = composites.known_truth(everything, config.truth, target, featured)
-    known = [
-        (all_names.index(cat), all_names.index(human))
-        for cat, human in COUNTERPARTS.items()
-        if {cat, human} <= set(all_names) and truth != all_names.index(cat)
-    ]
-    if config.method != "difference" and len(known) < 2:
-        learns = f"--method {config.method} learns from cats with human counterparts"
-        raise UserError(f"{learns}, of which {everything.source} has {len(known)}; use --method difference")
-    return Equation(target, baseline, featured, truth, known)
+    return composites.equation(everything, target, baseline, featured, truth, config.method)
 
 
 def settled(config: Config, everything: data.Originals, equation: Equation, own: str | None) -> Config:
@@ -131,6 +121,20 @@ def name_of(config: Config, source: str) -> str:
 
 def default_model(seed: int) -> Path:
     return Path(f"runs/autoencoder-seed-{seed}" if seed else "runs/autoencoder")
+
+
+def folder_of_network(config: Config) -> Path:
+    """That of --model or, without it, of --seed. The network of the repository, if seed 0 is not trained yet.
+
+    Says so in a line.
+    """
+    trained_here, ready = config.model or default_model(config.seed), PRETRAINED / "report"
+    if config.model or trained_here.exists() or config.seed or config.network != Config.network:
+        return trained_here
+    if config.source not in ("auto", trained.recorded_source(ready)) or not ready.exists():
+        return trained_here
+    print(f"no trained network in {trained_here} yet: taking the one in {ready}")
+    return ready
 
 
 def opened(config: Config, source: str) -> tuple[Autoencoder, data.DataConfig]:
@@ -249,9 +253,9 @@ def scored(
 def main(config: Config) -> dict:
     """Compose, score, draw and record. Returns the metrics that go into metrics.json."""
     device = training.choose_device(config.device)
-    folders = [config.model] if config.model else [default_model(config.seed), default_model(0)]
+    config = replace(config, model=folder_of_network(config))
+    folders = [config.model, default_model(0)]
     own, *recorded = map(trained.recorded_source, folders)  # networks of other seeds are trained on the same pictures
-    config = replace(config, model=folders[0])
     source = next(filter(None, (own, *recorded)), "auto") if config.source == "auto" else config.source
     everything = data.load_originals(source, keyword="")
     equation = equation_of(config, everything)

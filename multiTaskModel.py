@@ -4,6 +4,7 @@
     python multiTaskModel.py --resume           # go on after a kill, to the same bits
     python multiTaskModel.py --split emoji --out runs/folds     # each emoji tested by a network that never saw it
     python multiTaskModel.py --preset best --out runs/best      # a network that starts at PCA, and the same classifier
+    python multiTaskModel.py --evaluate pretrained/multitask    # its test numbers again, without training
     python multiTaskModel.py --compare --out runs/compare       # question 2e: with and without the classification loss
 
 Writes runs/multitask/ and plots/multitask_*.png.
@@ -29,6 +30,7 @@ class Part2Options(RunOptions):
     compare: bool = False  # train with and without the classification loss, in the original's order and on unseen emoji
     seeds: int = 5  # runs of --compare for each of the two, from --seed upwards; on unseen emoji a fold each
     fold_seeds: int = 1  # divisions into folds with --split emoji, from --seed upwards
+    evaluate: Path | None = None  # folder of a finished run: test its network again, without training
     out: Path = Path("runs/multitask")  # folder of the record and the weights
 
     def __post_init__(self):
@@ -63,15 +65,14 @@ if __name__ == "__main__":
 
 import numpy as np
 import torch
-from sklearn.decomposition import PCA
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, recall_score
 
 import data
 from common import charts, figures
-from lab import classification, networks, presets, records, training
+from lab import classification, evaluation, networks, presets, records, training
 from lab.classification import CLASSES, FOLDS
 from lab.contract import decode_all, encode_all
-from lab.multitask import class_probabilities
+from lab.multitask import MultiTaskLoss, class_probabilities
 from studies import classification_loss
 
 
@@ -88,9 +89,15 @@ def report_order(originals, labels, config, device, record) -> dict:
     splits = data.split(originals, config)
     print(data.describe(splits))
     trained, test = classification.fit(splits, labels, config, device, record)
-    errors = classification.baseline_errors(trained, splits, config)
     networks.save(trained.model, originals, device, config.out)
+    metrics = tested(trained, test, splits, labels, config, device)
+    draw(trained, splits, labels, metrics, config, device)
+    return {**splits.counts(), "leaked": splits.leaked(), **metrics}
 
+
+def tested(trained: presets.Trained, test: dict, splits: data.Splits, labels, config, device) -> dict:
+    """The metrics of the test set, of which `test` are the losses, and what stands beside them. Prints them."""
+    errors = classification.baseline_errors(trained, splits, config)
     truth = labels[splits.test.emoji]
     predicted = (sad_probability(trained.model, splits.test.images, device) > 0.5).long()
     confusion = confusion_matrix(truth, predicted, labels=range(len(CLASSES))).tolist()
@@ -101,10 +108,7 @@ def report_order(originals, labels, config, device, record) -> dict:
     print(f"PCA, {config.latent} components: {errors['pca_mse']:.4f}; mean image: {errors['mean_image_mse']:.4f}")
     print(f"test accuracy: {test['accuracy']:.4f}; always {list(CLASSES)[majority]}: {majority_accuracy:.4f}")
     print("confusion (rows true, columns predicted):", dict(zip(CLASSES, confusion)))
-    draw(trained, splits, labels, {**test, **errors}, config, device)
     return {
-        **splits.counts(),
-        "leaked": splits.leaked(),
         **{f"test_{name}": value for name, value in test.items()},
         "majority_accuracy": majority_accuracy,
         "confusion": confusion,
@@ -112,7 +116,7 @@ def report_order(originals, labels, config, device, record) -> dict:
     }
 
 
-def draw(trained: presets.Trained, splits: data.Splits, labels, errors: dict, config, device) -> None:
+def draw(trained: presets.Trained, splits: data.Splits, labels, metrics: dict, config, device) -> None:
     """Learning curves, reconstructions of the first five test emoji, and the latents in two dimensions."""
     originals, model, names = splits.originals, trained.model, list(CLASSES)
     chosen = data.examples(splits.test)
@@ -121,25 +125,27 @@ def draw(trained: presets.Trained, splits: data.Splits, labels, errors: dict, co
     notes = [f"{names[label]},\npredicted {names[k]}" for label, k in zip(labels[chosen], sad)]
     rows = [
         ("picture", images),
-        (f"reconstruction\ntest MSE {errors['mse']:.4f}", decode_all(model, latents[chosen], device)),
+        (f"reconstruction\ntest MSE {metrics['test_mse']:.4f}", decode_all(model, latents[chosen], device)),
     ]
-    lines = {f"PCA, {config.latent} components": errors["pca_mse"], "mean image": errors["mean_image_mse"]}
+    lines = {f"PCA, {config.latent} components": metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
     prefix = config.plots / ("multitask" if config.preset == "report" else f"multitask_{config.preset}")
     charts.learning_curves(trained.history, Path(f"{prefix}_curves.png"), lines, "mse")
     titles = [originals.names[i] for i in chosen]
     figures.reconstructions(rows, titles, Path(f"{prefix}_reconstructions.png"), notes)
     seen = splits.train.emoji.unique()
     held_out = sorted({*range(len(labels))} - {*seen.tolist()})  # none, where there are enough copies
-    panels = {f"{len(seen)} of {len(labels)} emoji in training": in_the_plane(latents, seen)}
+    panels = {f"{len(seen)} of {len(labels)} emoji in training": classification.in_the_plane(latents, seen)}
     charts.latent_map(panels, originals.images, labels.tolist(), names, held_out, Path(f"{prefix}_latents.png"))
 
 
-def in_the_plane(latents: torch.Tensor, fitted_to: torch.Tensor) -> torch.Tensor:
-    """(N, 2): (N, d) latents along the first two principal components of those at `fitted_to`."""
-    pca = PCA(min(2, latents.shape[1]), svd_solver="full").fit(latents[fitted_to].numpy())
-    points = pca.transform(latents.numpy())
-    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a latent of one number has no second component
-    return torch.from_numpy(points)
+def evaluate(config: Config | BestConfig) -> dict:
+    """The test numbers of the run in `config.evaluate` again. Returns them."""
+    run, network, splits, device = evaluation.reopened(config, Config, BestConfig)
+    labels = classification.classify(splits.originals)[1]
+    loss_function = MultiTaskLoss(labels, run.classification_weight)
+    test = training.evaluate(network.model, splits.test, loss_function, device)
+    metrics = tested(network, test, splits, labels, run, device)
+    return evaluation.beside_record(config.evaluate, {k: v for k, v in metrics.items() if k != "confusion"})
 
 
 # ---------------------------------------------------------------- unseen emoji
@@ -230,14 +236,16 @@ def compare(originals, labels, config, device, record) -> dict:
     differences = {"original's order": metrics["compare"]["report"], "unseen emoji": metrics["compare"]["emoji"]}
     charts.paired_differences(differences, config.plots / "multitask_compare.png")
     titles = (f"lambda = {config.classification_weight:g}", "lambda = 0: no classification loss")
-    panels = {title: in_the_plane(latents, first.seen) for title, latents in zip(titles, first.latents)}
+    panels = {title: classification.in_the_plane(latents, first.seen) for title, latents in zip(titles, first.latents)}
     path = config.plots / "multitask_compare_latents.png"
     charts.latent_map(panels, originals.images, labels.tolist(), list(CLASSES), first.held_out.tolist(), path)
     return metrics
 
 
 def main(config: Config | BestConfig) -> dict:
-    """Train, evaluate, draw and record. Returns the metrics that go into metrics.json."""
+    """Train, evaluate, draw and record. Returns the metrics that go into metrics.json, or those of --evaluate."""
+    if config.evaluate:
+        return evaluate(config)
     device = training.choose_device(config.device)
     config = presets.settled(config, device, records.resumed_config(config))
     originals, labels = classification.classify(data.asked_for(config))

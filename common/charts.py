@@ -62,11 +62,12 @@ def free_places(points: torch.Tensor, side: float) -> torch.Tensor:
 
 def latent_map(
     panels: dict[str, torch.Tensor], images: torch.Tensor, labels: Sequence[int], class_names: Sequence[str],
-    held_out: Sequence[int], path: Path,
+    held_out: Sequence[int], path: Path, meanings: tuple[str, str] = ("in training: pale", "held out: bold frame"),
 ) -> Path:  # fmt: skip
     """Each emoji at its (N, 2) point in each panel, or beside it, then with a line to it, framed by its class's colour.
 
-    Both axes of a panel have one scale. Those at `held_out` are shown in full colours in a bold frame, the others pale.
+    Both axes of a panel have one scale. Those at `held_out` are shown in full colours in a bold frame, the others pale;
+    the legend says the `meanings` of pale and bold.
     """
     order = torch.tensor([*held_out, *(i for i in range(len(images)) if i not in set(held_out))])[:MOST]
     figure = Figure(figsize=((PANEL + 0.6) * len(panels), PANEL + 1), layout="constrained")
@@ -85,7 +86,7 @@ def latent_map(
         axes.grid(alpha=0.25)
     style = {"marker": "s", "linestyle": "", "markersize": 9}
     marks = [Line2D([], [], color=color, label=name, **style) for name, color in zip(class_names, CLASSES)]
-    for name, width in (("in training: pale", THIN), ("held out: bold frame", BOLD)) if held_out else ():
+    for name, width in zip(meanings, (THIN, BOLD)) if held_out else ():
         marks.append(Line2D([], [], color="black", mfc="white", mew=width, label=name, **style))
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
     return figures.save(figure, path)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
@@ -134,6 +135,14 @@ def fit_regression(train: data.Part, labels: torch.Tensor) -> LogisticRegression
 def regression_probability(regression: LogisticRegression, images: torch.Tensor) -> torch.Tensor:
     """(N,) probabilities of sad, from (N, 3, 64, 64) images."""
     return torch.from_numpy(regression.predict_proba(baselines.flatten(images))[:, 1])
+
+
+def in_the_plane(latents: torch.Tensor, fitted_to: torch.Tensor) -> torch.Tensor:
+    """(N, 2): (N, d) latents along the first two principal components of those at `fitted_to`."""
+    pca = PCA(min(2, latents.shape[1]), svd_solver="full").fit(latents[fitted_to].numpy())
+    points = pca.transform(latents.numpy())
+    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a latent of one number has no second component
+    return torch.from_numpy(points)
 
 
 @one_blas_thread

@@ -9,6 +9,7 @@ import torch
 
 import data
 from common import names
+from common.errors import UserError
 from lab import arithmetic
 from lab.arithmetic import COUNTERPARTS, Space
 
@@ -50,6 +51,24 @@ def known_truth(everything: data.Originals, truth: str, target: int, featured: i
     cats = {human: cat for cat, human in COUNTERPARTS.items()}
     answer = cats.get(all_names[featured])
     return all_names.index(answer) if all_names[target] in COUNTERPARTS and answer in all_names else None
+
+
+def equation(
+    everything: data.Originals, target: int, baseline: int, featured: int, truth: int | None, method: str
+) -> Equation:
+    """The equation of these originals. Raises UserError for no attribute, or too few pairs for the method."""
+    all_names = everything.names
+    if baseline == featured:
+        raise UserError(f"--baseline and --featured are both {all_names[featured]!r}: no attribute; give two emoji")
+    known = [
+        (all_names.index(cat), all_names.index(human))
+        for cat, human in COUNTERPARTS.items()
+        if {cat, human} <= set(all_names) and truth != all_names.index(cat)
+    ]
+    if method != "difference" and len(known) < 2:
+        learns = f"--method {method} learns from cats with human counterparts"
+        raise UserError(f"{learns}, of which {everything.source} has {len(known)}; use --method difference")
+    return Equation(target, baseline, featured, truth, known)
 
 
 def reduced(equation: Equation, everything: data.Originals) -> tuple[Equation, torch.Tensor]:

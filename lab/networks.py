@@ -93,6 +93,11 @@ def folder_of(where: str | Path) -> Path:
         raise UserError(f"{where} cannot be had from the Hub ({reason}); check the name and the network") from None
 
 
+def stored_as_float32(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy of a tensor; float16, in which weights are published, becomes float32."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor.clone()
+
+
 def load(where: str | Path, own: str | None = None) -> Autoencoder:
     """The trained network in a folder, in evaluation mode. Only safetensors are read, never a pickle.
 
@@ -108,7 +113,8 @@ def load(where: str | Path, own: str | None = None) -> Autoencoder:
         with torch.device("meta"):  # nothing is allocated for sizes that the weights do not have
             model = from_settings(json.loads(settings.read_text(encoding="utf-8")), own)
         # Copies, because the tensors that are read are the file itself, which the next training writes over.
-        model.load_state_dict({name: tensor.clone() for name, tensor in load_file(weights).items()}, assign=True)
+        tensors = {name: stored_as_float32(tensor) for name, tensor in load_file(weights).items()}
+        model.load_state_dict(tensors, assign=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split("\n")[:2])  # torch names the tensor in the second line
         raise UserError(f"the network in {folder} cannot be used ({reason}); train it again") from None

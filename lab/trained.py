@@ -96,16 +96,26 @@ def network(config: Run) -> tuple[Autoencoder, data.DataConfig]:
 
 def data_config(folder: Path) -> data.DataConfig:
     """The data that the network in `folder` was trained on, its source resolved. Raises UserError."""
+    return options(folder, data.DataConfig)
+
+
+def options(folder: Path, *kinds: type[data.DataConfig]) -> data.DataConfig:
+    """What decided the run in `folder`, as one of the dataclasses, its source resolved; of several, its preset's.
+
+    What decides no result, such as the device, is as the dataclass has it. Raises UserError.
+    """
     try:
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        content = {field.name: run["config"][field.name] for field in fields(data.DataConfig)}
-        if not files.fits(content, {field.name: field.type for field in fields(data.DataConfig)}):
+        kind = kinds[0] if len(kinds) == 1 else {kind.preset: kind for kind in kinds}[run["config"]["preset"]]
+        decisive = [field for field in fields(kind) if field.name not in records.IRRELEVANT - {"source"}]
+        content = {field.name: run["config"][field.name] for field in decisive}
+        if not files.fits(content, {field.name: field.type for field in decisive}):
             raise ValueError("its config is none of this project")
         label = run["source"]
         if not isinstance(label, str):
             raise ValueError("its source is no text")
         content |= {"source": "hub" if label == records.source_label("hub") else label}
-        return data.DataConfig(**content | {name: tuple(content[name]) for name in ("hold_out", "also")})
+        return kind(**content | {name: tuple(content[name]) for name in ("hold_out", "also")})
     except (OSError, ValueError, KeyError, TypeError, RecursionError, UserError) as error:
         says_not = f"{folder}/run.json does not say what the network was trained on"
         raise UserError(f"{says_not} ({error}); train it again") from None
