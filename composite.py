@@ -39,9 +39,7 @@ class Config:
     method: Method = "difference"
     strength: float = 1.0  # how much of the attribute is added
 
-    model: Path | None = (
-        None  # folder of a trained network; None: runs/autoencoder, that of --seed, or pretrained/report
-    )
+    model: Path | None = None  # folder of a trained network; None: that of --seed, or else pretrained/report
     network: str = "convolutional"  # architecture to train there; of your own as my_file.py:MyClass, also to load it
     seed: int = 0  # of Part 1's network, which is trained if it is not there
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide

@@ -21,6 +21,7 @@ from studies import cat_analogies
 from studies.art_styles import STYLES
 
 SHIFT = 2  # pixels: a perfect answer so far off is no longer the nearest in a sixth of the cases
+DRAWN = 128  # components of the drawn cats' PCA
 FITTED = 96  # analogies of the other styles to which a paste is fitted, where there are more
 FAMILIES = {"cats": families.cats, "skin tones": families.skin_tones, "genders": families.genders}
 Compose = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # target, baseline, featured to composites
@@ -88,7 +89,7 @@ def pixels(target: torch.Tensor, baseline: torch.Tensor, featured: torch.Tensor)
 
 
 def pca_arithmetic(others: list[Style], components: int) -> Compose:
-    """Arithmetic on the components of a PCA of the other styles' faces but the cats: none of the answers is seen."""
+    """Arithmetic on the components of a PCA of the other styles' faces but the cats: no cat is seen in any style."""
     faces = [style.faces for style in others]
     kept = [face.images[[name not in COUNTERPARTS for name in face.names]] for face in faces]
     pca = baselines.fit_pca(torch.cat(kept), components)
@@ -139,21 +140,17 @@ def masked_paste(others: list[Style], family: str, style: Style) -> torch.Tensor
     return composites
 
 
-def composites_of(style: Style, others: list[Style], family: str, components: int) -> dict[str, torch.Tensor]:
-    """Every method's (N, 3, 64, 64) composites."""
+def composites_of(style: Style, others: list[Style], family: str, pca: Compose) -> dict[str, torch.Tensor]:
+    """Every method's (N, 3, 64, 64) composites; `pca` is arithmetic on components."""
     analogies = style.analogies[family]
-    methods = {
-        "unchanged target": unchanged,
-        "pixel arithmetic": pixels,
-        "PCA arithmetic": pca_arithmetic(others, components),
-    }
+    methods = {"unchanged target": unchanged, "pixel arithmetic": pixels, "PCA arithmetic": pca}
     sources = [style.images(part) for part in (analogies.target, analogies.baseline, analogies.featured)]
     found = {name: compose(*sources) for name, compose in methods.items()}
     found["masked paste"] = masked_paste(others, family, style)
     if family == "cats":
         faces = style.faces
         cats = cat_analogies.find_analogies(faces.names)
-        drawn = cat_analogies.unseeded_composites(faces, cats, components, held_out=True)["drawn cats"]
+        drawn = cat_analogies.unseeded_composites(faces, cats, DRAWN, held_out=True)["drawn cats"]
         found["drawn cats, Twemoji's"] = drawn
     return found
 
@@ -230,8 +227,9 @@ def measure(styles: dict[str, Style], components: int) -> tuple[list[dict], list
     rows, cats = [], []
     for name, style in styles.items():
         others = [other for key, other in styles.items() if key != name]
+        pca = pca_arithmetic(others, components)
         for family, analogies in style.analogies.items():
-            found = composites_of(style, others, family, components)
+            found = composites_of(style, others, family, pca)
             if family == "cats":
                 cats.append(found["masked paste"])
             for method, composites in found.items():
