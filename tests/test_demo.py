@@ -9,7 +9,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from importlib.util import find_spec
 from typing import get_args
 
@@ -24,7 +23,7 @@ from lab.multitask import MultiTaskAutoencoder
 from lab.options import Method
 
 USUAL = ("smiling cat face with open mouth", "grinning face", "smiling face with heart-shaped eyes")
-needs_gradio = pytest.mark.skipif(not find_spec("gradio"), reason="gradio of requirements-demo.txt is not installed")
+needs_gradio = pytest.mark.skipif(not find_spec("gradio_client"), reason="requirements-browser.txt is not installed")
 
 
 def free_port() -> int:
@@ -273,14 +272,3 @@ def test_a_port_that_is_taken(command):
         listening.listen()
         port = listening.getsockname()[1]
         assert_one_line(command(demo, "--port", port), f"the page cannot be served on port {port}")
-
-
-@needs_gradio
-def test_a_second_composite_takes_half_a_second(client):
-    composed(client, *USUAL)
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        composed(client, *USUAL, strength=0.5)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.5, seconds  # the least: other processes may be busy

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not (DRIVER and CHROMIUM), reason="Chromium and its driver are not installed"),
     pytest.mark.skipif(
-        not (find_spec("gradio") and find_spec("selenium")), reason="requirements-demo.txt is not installed"
+        not (find_spec("gradio") and find_spec("selenium")), reason="requirements-browser.txt is not installed"
     ),
 ]
 SECONDS = 30  # at most for an answer
