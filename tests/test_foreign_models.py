@@ -170,7 +170,7 @@ BAD_MODELS = {
     "tensor missing": (with_weights(lambda weights: weights.pop("decoder.0.bias")), 'Missing key(s) in state'),
     "tensor too many": (with_weights(lambda weights: weights.update(more=torch.zeros(1))), 'Unexpected key(s)'),
     "shape": (with_weights(lambda weights: weights.update({"decoder.0.bias": torch.zeros(3)})), "size mismatch"),
-    "half precision": (as_kind(torch.float16), "not float32"),
+    "bfloat16": (as_kind(torch.bfloat16), "not float32"),  # float16, as in pretrained/, is opened
     "double precision": (as_kind(torch.float64), "not float32"),
     "whole numbers": (as_kind(torch.int32), "cannot be used"),
     "nan": (value_at(float("nan")), "not finite"),
