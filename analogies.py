@@ -10,7 +10,8 @@ Writes runs/analogies/ and plots/analogies_*.png. The 24 networks take about 20 
 bfloat16, once; then about a minute.
 
 --benchmark styles asks what holds for other artists: cats, skin tones and genders in Twemoji, OpenMoji and Noto, by
-methods without a network; what they fit has seen the other styles only. It takes about 10 minutes and needs
+methods without a network; but for the drawn cats, what they fit has seen the other styles only. It takes a quarter
+of an hour or, beside other work, more, and needs
 `pip install -r requirements-noto.txt`.
 """
 

@@ -1,7 +1,7 @@
 """Composites in several art styles: cats, skin tones and genders, with all that is fitted fitted on the other styles.
 
 No network is trained. What a method fits never sees the style that it is scored in, nor, among the cats, the answer in
-any style.
+any style; the drawn cats alone are fitted on the other cats of the style itself.
 """
 
 from dataclasses import dataclass
