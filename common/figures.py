@@ -23,6 +23,8 @@ from common import files
 DPI = 110
 TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
 CLASSES = (VAL, TRAIN)
+FILM_DPI, FILM_COLOURS = 72, 128
+FRAME, LAST_FRAME = 200, 2000  # milliseconds
 GUTTER = 6  # pixels around each picture of a contact sheet
 
 
@@ -78,6 +80,31 @@ def reconstructions(
     for axes, note in zip(grid[-1], notes):
         axes.set_xlabel(note, fontsize=8)
     return save(figure, path)
+
+
+def film(images: torch.Tensor, frames: Sequence[tuple[str, torch.Tensor]], titles: Sequence[str], path: Path) -> Path:
+    """An animated PNG: the images under their titles, and below them those of each (label, pictures) in turn.
+
+    The last frame stays for two seconds; then it begins again.
+    """
+    drawn = []
+    for label, pictures in frames:
+        figure = Figure(figsize=(1.3 * len(titles), 3.3))
+        grid = figure.subplots(2, len(titles), squeeze=False, gridspec_kw={"hspace": 0.06, "wspace": 0.06})
+        figure.subplots_adjust(left=0.02, right=0.98, bottom=0.09, top=0.8)
+        for above, below, image, picture, title in zip(*grid, images, pictures, titles):
+            show(above, image, title)
+            show(below, picture)
+        figure.text(0.5, 0.02, label, ha="center", fontsize=10)  # below, next to what changes: smaller files
+        frame = io.BytesIO()
+        figure.savefig(frame, dpi=FILM_DPI, facecolor="white", format="png")  # not tight: frames are of one size
+        drawn.append(Image.open(frame).convert("RGB"))
+    palette = drawn[-1].quantize(FILM_COLOURS)
+    first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in drawn)
+    durations = [FRAME] * len(rest) + [LAST_FRAME]
+    with files.written_whole(path) as whole:
+        first.save(whole, "PNG", save_all=True, append_images=rest, duration=durations, loop=0, optimize=True)
+    return path
 
 
 def classes(
