@@ -19,7 +19,7 @@ import jinja2
 from common import command_line, files
 from common.errors import UserError
 from studies import findings
-from studies.hypotheses import REPORTED
+from studies.hypotheses import EXPERIMENTS
 
 HERE = Path(__file__).parent
 PAGES = ("README.md", "REPORT.md")
@@ -68,7 +68,7 @@ def collected(runs: Path) -> dict[str, dict]:
         if lacking := set(ABOUT) - set(run):
             raise UserError(f"{runs / folder}/run.json lacks {' and '.join(sorted(lacking))}; {remedy}")
         records[name] = {**{key: run[key] for key in ABOUT}, **metrics}
-    for name in REPORTED:
+    for name in EXPERIMENTS:
         path = runs / "experiments" / f"{name}.json"
         records[f"experiment-{name}"] = files.read_json(path, f"first run `python experiments.py {name}`")
     return records | {"bench": files.read_json(runs / "bench" / "results.json", "first run `python bench.py`")}
@@ -76,7 +76,7 @@ def collected(runs: Path) -> dict[str, dict]:
 
 def recorded(project: Path = HERE) -> dict[str, dict]:
     """The records of the report, by their names. Raises UserError if one is missing."""
-    names = (*FOLDERS, *(f"experiment-{name}" for name in REPORTED), "bench")
+    names = (*FOLDERS, *(f"experiment-{name}" for name in EXPERIMENTS), "bench")
     remedy = "take the records with --collect"
     return {name: files.read_json(project / RECORDS / f"{name}.json", remedy) for name in names}
 
@@ -130,9 +130,9 @@ def spread(values: list[float], digits: int = 4) -> str:
 
 def asked(by_name: dict[str, dict]) -> dict[str, list[dict]]:
     """The hypotheses of all experiments, each verdict also as it stands after Holm's correction over all of them."""
-    names = [name for name in REPORTED for _ in by_name[name]["hypotheses"]]
-    everything = findings.corrected([judged for name in REPORTED for judged in by_name[name]["hypotheses"]])
-    return {name: [judged for its, judged in zip(names, everything) if its == name] for name in REPORTED}
+    names = [name for name in EXPERIMENTS for _ in by_name[name]["hypotheses"]]
+    everything = findings.corrected([judged for name in EXPERIMENTS for judged in by_name[name]["hypotheses"]])
+    return {name: [judged for its, judged in zip(names, everything) if its == name] for name in EXPERIMENTS}
 
 
 def table(experiment: dict) -> str:
@@ -149,7 +149,7 @@ def render(project: Path, page: str, records: dict[str, dict], published: Contai
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
     environment.filters |= {"number": number, "signed": signed, "spread": spread, "mean": mean}
-    by_name = {name: records[f"experiment-{name}"] for name in REPORTED}
+    by_name = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}
     environment.globals |= {
         "judged": lambda name, place: findings.sentence(hypotheses[name][place]),
         "verdicts": lambda name, *places: findings.verdicts([hypotheses[name][k] for k in places] or hypotheses[name]),

@@ -11,7 +11,7 @@ from scipy import stats
 
 from conftest import ROOT
 from studies.findings import corrected, finding, holm
-from studies.hypotheses import EXPERIMENTS, REPORTED, Hypothesis
+from studies.hypotheses import EXPERIMENTS, Hypothesis
 from studies.verdicts import judge
 
 
@@ -78,11 +78,11 @@ def test_verdicts_are_on_intervals_corrected_for_five_folds():
     assert (judged["plain_verdict"], judged["verdict"]) == ("supported", "undecided")
 
 
-@pytest.mark.parametrize("name", REPORTED)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_report_s_intervals_are_those_of_the_corrected_resampled_t_test(name):
     record = json.loads((ROOT / f"report/records/experiment-{name}.json").read_text())
     rows = {row["setting"]: row["values"] for row in record["rows"]}
-    assert len(record["hypotheses"]) == len(REPORTED[name].hypotheses)
+    assert len(record["hypotheses"]) == len(EXPERIMENTS[name].hypotheses)
     for judged in record["hypotheses"]:
         ours, reference = (np.array(rows[judged[side]][judged["metric"]]) for side in ("setting", "reference"))
         differences = ours - reference
