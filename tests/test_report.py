@@ -15,7 +15,7 @@ import report
 from common import command_line
 from conftest import ROOT, assert_one_line, configurations
 from studies.findings import comparison, sentence
-from studies.hypotheses import REPORTED
+from studies.hypotheses import EXPERIMENTS
 
 
 def every_script() -> list:
@@ -102,7 +102,7 @@ def runs(copied, tmp_path):
         record |= {"test_mse": 0.5} if name == "autoencoder" else {}
         (folder / place / "metrics.json").write_text(json.dumps(record))
     (folder / "experiments").mkdir()
-    for name in REPORTED:
+    for name in EXPERIMENTS:
         shutil.copy(copied / f"report/records/experiment-{name}.json", folder / "experiments" / f"{name}.json")
     (folder / "bench").mkdir()
     shutil.copy(copied / "report/records/bench.json", folder / "bench/results.json")
@@ -167,7 +167,7 @@ def test_every_letter_of_the_coursework_has_its_answer():
 def test_every_verdict_is_in_the_text():
     text = (ROOT / "REPORT.md").read_text().replace("**", "")
     records = report.recorded()
-    for members in report.asked({name: records[f"experiment-{name}"] for name in REPORTED}).values():
+    for members in report.asked({name: records[f"experiment-{name}"] for name in EXPERIMENTS}).values():
         for judged in members:
             assert text.count(comparison(judged)) in (1, 2) and f"{sentence(judged)}" in text  # 3c.2 under two letters
             assert f"| {judged['letter']} | {judged['text']} |" in text
