@@ -1,16 +1,17 @@
 """Reconstructions over training, as a picture that moves.
 
-    python film.py                                      # the report's network, epoch by epoch
+    python film.py                                      # the report's network
     python film.py --split emoji                        # on emoji that it does not train on
 
 Trains as `python autoencoder.py` does, with the same seed to the same weights, and keeps what the network makes of five
-test emoji after each epoch. Writes plots/autoencoder_film.png, an animated PNG, and no weights.
+test emoji after every third epoch. Writes plots/autoencoder_film.png, an animated PNG, and no weights.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from common import command_line
+from common.errors import at_least
 from lab.options import ReportPreset
 
 
@@ -19,7 +20,12 @@ class Config(ReportPreset):
     """Film the training of the original's autoencoder."""
 
     device: str = "auto"  # auto takes CUDA, MPS or the processor; cpu, cuda or mps decide
+    every: int = 3  # epochs from frame to frame; the last epoch has one in any case
     plots: Path = Path("plots")  # folder of the film
+
+    def __post_init__(self):
+        super().__post_init__()
+        at_least(1, every=self.every)
 
 
 if __name__ == "__main__":
@@ -32,7 +38,7 @@ from lab.contract import decode_all, encode_all
 
 
 def main(config: Config) -> dict:
-    """Train, and draw a frame per epoch. Returns each epoch's validation MSE and the film's path."""
+    """Train, and draw a frame for every third epoch or as asked. Returns each epoch's validation MSE and the film's path."""
     files.writable(config.plots)
     device = training.choose_device(config.device)
     config = presets.settled(config, device)
@@ -46,7 +52,8 @@ def main(config: Config) -> dict:
         losses.append(val.get("loss"))
         error = f", validation MSE {val['loss']:.4f}" if val else ""
         label = f"epoch {len(losses)} of {config.epochs}{error}"
-        frames.append((label, decode_all(model, encode_all(model, images, device), device)))
+        if len(losses) % config.every == 0 or len(losses) == config.epochs:
+            frames.append((label, decode_all(model, encode_all(model, images, device), device)))
         return val
 
     given = presets.material(config, splits, device)

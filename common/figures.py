@@ -23,8 +23,8 @@ from common import files
 DPI = 110
 TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
 CLASSES = (VAL, TRAIN)
-FILM_DPI, FILM_COLOURS = 72, 128
-FRAME, LAST_FRAME = 200, 2000  # milliseconds
+FILM_DPI, FILM_COLOURS = 72, 64
+FRAME, LAST_FRAME = 400, 2000  # milliseconds
 GUTTER = 6  # pixels around each picture of a contact sheet
 
 
