@@ -16,8 +16,8 @@ A network and its training, tested on emoji it has never seen, beside a PCA of t
 components. Every setting meets the same seeds; a seed is one of five folds and the weights, so verdicts are on paired
 differences. They are given after 300, 1,000 and 3,000 steps, and the last counts. Writes runs/experiments/NAME.json and
 plots/experiment_NAME.png; finished trials are kept in runs/experiments/trials/ and not computed again, whatever stopped
-the run. Settings and hypotheses are in studies/hypotheses.py. Expect 15 to 25 minutes each on 2 cores, and an
-hour for styles with AVX2 alone.
+the run. Settings and hypotheses are in studies/hypotheses.py. Expect 15 to 25 minutes each on 2 cores, and more
+than an hour for styles with AVX2 alone; styles needs requirements-noto.txt.
 """
 
 import json

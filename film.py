@@ -4,7 +4,7 @@
     python film.py --split emoji                        # on emoji that it does not train on
 
 Trains as `python autoencoder.py` does, with the same seed to the same weights, and keeps what the network makes of five
-test emoji after every third epoch. Writes plots/autoencoder_film.png, an animated PNG, and no weights.
+test emoji after every third epoch (--every). Writes plots/autoencoder_film.png, an animated PNG, and no weights.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ from lab.contract import decode_all, encode_all
 
 
 def main(config: Config) -> dict:
-    """Train, and draw a frame for every third epoch or as asked. Returns each epoch's validation MSE and the film's path."""
+    """Train, and draw a frame for every so many epochs. Returns each epoch's validation MSE, and the film's path."""
     files.writable(config.plots)
     device = training.choose_device(config.device)
     config = presets.settled(config, device)

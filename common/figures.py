@@ -91,10 +91,12 @@ def film(images: torch.Tensor, frames: Sequence[tuple[str, torch.Tensor]], title
     for label, pictures in frames:
         figure = Figure(figsize=(1.3 * len(titles), 3.3))
         grid = figure.subplots(2, len(titles), squeeze=False, gridspec_kw={"hspace": 0.06, "wspace": 0.06})
-        figure.subplots_adjust(left=0.02, right=0.98, bottom=0.09, top=0.8)
+        figure.subplots_adjust(left=0.05, right=0.98, bottom=0.09, top=0.8)
         for above, below, image, picture, title in zip(*grid, images, pictures, titles):
             show(above, image, title)
             show(below, picture)
+        for row, name in zip(grid, ("picture", "reconstruction")):
+            row[0].set_ylabel(name, fontsize=9)
         figure.text(0.5, 0.02, label, ha="center", fontsize=10)  # below, next to what changes: smaller files
         frame = io.BytesIO()
         figure.savefig(frame, dpi=FILM_DPI, facecolor="white", format="png")  # not tight: frames are of one size

@@ -82,7 +82,7 @@ def verdict_table(hypotheses: list[dict]) -> str:
     steps = list(hypotheses[0]["by_steps"])
     heads = [
         "letter",
-        "the original says",
+        "hypothesis",
         *(f"after {int(k):,} steps" for k in steps),
         "the same, shared folds ignored",
         "the same, among all questions",

@@ -1,4 +1,4 @@
-"""What the experiments vary, and what the original says will come of it: settings and hypotheses, as data alone.
+"""What the experiments vary, and what should come of it: settings and hypotheses, as data alone.
 
 A new experiment is one entry in EXPERIMENTS.
 """
@@ -50,7 +50,7 @@ def of_preset(trial: Trial, preset: str) -> Trial:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """Something the original says, under a letter: `metric` will be `expected` with `setting` than with `reference`.
+    """Something the original says, or we ask, under a letter: `metric` will be `expected` with `setting` than with `reference`.
 
     The gap is the MSE on unseen emoji minus that on the training emoji, both upright: overfitting.
     """

@@ -8,15 +8,30 @@ from PIL import Image, ImageSequence
 import autoencoder
 import film
 from common import figures
+from lab import networks
+from lab.contract import decode_all, encode_all
 
 
-def test_a_film_is_of_the_same_training_as_part_1(tmp_path, six):
+def test_a_film_is_of_the_same_training_as_part_1(tmp_path, six, monkeypatch):
+    drawn = []
+
+    def kept(images, frames, titles, path):
+        drawn[:] = images, frames
+        return draw(images, frames, titles, path)
+
+    draw = figures.film
+    monkeypatch.setattr(figures, "film", kept)
     tiny = dict(source=str(six), epochs=3, batch_size=8, latent=4, dropout=0.2, device="cpu", plots=tmp_path)
     found = film.main(film.Config(**tiny, every=2))
     autoencoder.main(autoencoder.Config(**tiny, out=tmp_path / "run"))
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert found["val_mse"] == [row["val_loss"] for row in rows] and len(rows) == 3
-    assert Image.open(found["film"]).n_frames == 2  # of the epochs 2 and 3
+    assert Image.open(found["film"]).n_frames == 2
+    images, ((second, before), (third, after)) = drawn
+    assert second.startswith("epoch 2 of 3") and third.startswith("epoch 3 of 3") and not torch.equal(before, after)
+    cpu, network = torch.device("cpu"), networks.load(tmp_path / "run")
+    expected = decode_all(network, encode_all(network, images, cpu), cpu)
+    assert torch.allclose(after, expected, atol=1e-5) and not torch.allclose(before, expected, atol=1e-5)
 
 
 def test_a_film_has_a_frame_for_each_label_and_only_the_reconstructions_change(tmp_path):
@@ -32,5 +47,5 @@ def test_a_film_has_a_frame_for_each_label_and_only_the_reconstructions_change(t
 
 
 def test_a_film_says_what_is_wrong_with_its_options(command):
-    status, _, error = command(film, "--epochs", "0")
-    assert status == 2 and error.count("\n") == 1 and "epochs" in error
+    status, _, error = command(film, "--every", "0")
+    assert status == 2 and error.count("\n") == 1 and "every" in error
