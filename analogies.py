@@ -2,6 +2,7 @@
 
     python analogies.py                        # all methods, three seeds; trains the networks it lacks, once
     python analogies.py --benchmark styles --out runs/analogies-styles --plots plots/styles  # three artists, no network
+    python analogies.py --benchmark targets --out runs/targets  # heart-shaped eyes on a dog, a moon, a pizza
 
 Each composite is ranked against every other picture by MSE, its three sources left out, ties counted against it.
 Once with the answers among the training pictures and once, honestly, with them held out. Eight composites each have
@@ -15,7 +16,8 @@ of an hour or, beside other work, more, and needs
 `pip install -r requirements-noto.txt`.
 """
 
-from dataclasses import dataclass
+import textwrap
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -32,7 +34,8 @@ SHOWN = {"original": "original's network", "drawn": "drawn cats"}
 class Config:
     """Score latent arithmetic on 72 cat analogies with known answers, or methods without a network on several styles."""
 
-    benchmark: Literal["cats", "styles"] = "cats"  # styles: of three artists; --count and --latent alone count then
+    # styles: of three artists, --count and --latent alone count then; targets: sixteen without a true picture
+    benchmark: Literal["cats", "styles", "targets"] = "cats"
     count: int = 500  # analogies of skin tones, and of genders, in each style
     source: str = "auto"  # auto, hub, twemoji, openmoji, noto, or the path of your own parquet file or folder
     seeds: int = 3  # networks of each kind, from seed 0 upwards
@@ -59,7 +62,7 @@ import torch
 import data
 from common import figures
 from lab import records, training
-from studies import cat_analogies, style_analogies
+from studies import any_target, cat_analogies, style_analogies
 from studies.cat_analogies import METHODS, PIXELS, Pool
 
 
@@ -108,18 +111,41 @@ def across_styles(config: Config) -> dict:
     styles = style_analogies.opened_styles(config.count)
     with records.recording(config, style_analogies.joined(styles), torch.device("cpu")) as record:
         rows, sheets = style_analogies.measure(styles, config.latent)
-        for (name, style), composites in zip(styles.items(), sheets):
-            right = style_analogies.score(composites, style, "cats")["top1"] == 1
-            title = f"masked paste, {name}, fitted on the other styles: {right.sum()} of {len(right)} right"
-            path = config.plots / f"analogies_paste_{name}.png"
-            print("figure", figures.analogy_sheet(*style.cats(), composites, right, title, path))
+        for name, style, by_method in zip(styles, styles.values(), sheets):
+            for method, composites in by_method.items():
+                right = style_analogies.score(composites, style, "cats")["top1"] == 1
+                title = f"{method}, {name}, fitted on the other styles: {right.sum()} of {len(right)} right"
+                path = config.plots / f"analogies_{method.split()[-1]}_{name}.png"
+                print("figure", figures.analogy_sheet(*style.cats(), composites, right, title, path))
         print(style_analogies.table(rows))
-        return record.finish({"rows": rows})
+        composer = style_analogies.chosen([*styles.values()], style_analogies.LEARNED, "cats", None)
+        print(f"learned on all cats of all styles: {composer}")
+        return record.finish({"rows": rows, "composer": asdict(composer)})
 
 
 def main(config: Config) -> dict:
     """Run and record a benchmark. Returns the metrics that go into metrics.json."""
-    return across_styles(config) if config.benchmark == "styles" else of_cats(config)
+    return {"cats": of_cats, "styles": across_styles, "targets": on_any_target}[config.benchmark](config)
+
+
+def on_any_target(config: Config) -> dict:
+    """Draw and record composites without a true picture. Returns the metrics that go into metrics.json."""
+    everything = data.load_originals(config.source, keyword="")
+    with records.recording(config, everything, torch.device("cpu")) as record:
+        rows, made = any_target.measure(everything)
+        targets = everything.images[[equation.target for equation in any_target.equations(everything)]]
+        learned = [row for row in rows if row["method"] == any_target.METHODS["learned"]]
+        for number, part in enumerate(torch.arange(len(targets)).split(8), 1):
+            pictures = [("target", targets[part])]
+            pictures += [(label.replace(" ", "\n"), made[key][part]) for key, label in any_target.METHODS.items()]
+            titles, notes = (
+                ["\n".join(textwrap.wrap(learned[i][key], 18)) for i in part] for key in ("target", "nearest")
+            )
+            path = config.plots / f"analogies_targets_{number}.png"
+            print("figure", figures.reconstructions(pictures, titles, path, notes))
+        for row in rows:
+            print(f"{row['target']:22} {row['method']:20} nearest emoji: {row['nearest']}, MSE {row['mse']:.4f}")
+        return record.finish({"rows": rows})
 
 
 def of_cats(config: Config) -> dict:

@@ -2,7 +2,8 @@
 
     python composite.py                                   # heart-shaped eyes onto the cat, as in the original
     python composite.py --target 🐶 --featured "heart eyes"  # names, parts of names, short names or the emoji itself
-    python composite.py --method mean                     # ideas for better composites: mean, isolated, map
+    python composite.py --method learned                  # one that looks like an emoji, on any target
+    python composite.py --method mean                     # other ideas for better composites: mean, isolated, map
     python composite.py --model runs/multitask            # in Part 2's latent
     python composite.py --seed 1                          # by another network of Part 1
 
@@ -35,7 +36,8 @@ class Config:
 
     # how the attribute is found. difference: featured - baseline, the original's formula; mean: featured made a cat by
     # the mean difference of cats and their humans; isolated: the difference without what it shares with other faces'
-    # attributes; map: featured made a cat by a regression, fitted on cats and their humans
+    # attributes; map: featured made a cat by a regression, fitted on cats and their humans; learned: no arithmetic, but
+    # the features that only featured has, in place of the target's, as a composer has learned to place them
     method: Method = "difference"
     strength: float = 1.0  # how much of the attribute is added
 
@@ -161,17 +163,17 @@ def formula(config: Config) -> tuple[tuple[str, ...], str, str]:
 
 
 def draw(
-    config: Config, everything: data.Originals, equation: Equation, network: Space, small: Equation, answer: int,
+    config: Config, everything: data.Originals, equation: Equation, space: Space, small: Equation, answer: int,
     scores: dict,
 ) -> None:  # fmt: skip
     """The equation in pictures, target and composite side by side, and the strip of strengths.
 
-    `small` is the equation as indices into the network's space; `scores` and `answer` are what `scored` returns.
+    `small` is the equation as indices into the space of the composite; `scores` and `answer` are what `scored` returns.
     """
     shown = (equation.target, equation.featured, equation.baseline)
     pictures = [data.to_float(everything.images[i]) for i in shown]
-    reconstructions = network.decode(network.latents[[small.target, small.featured, small.baseline]])
-    composite, *strip = composites.compose(network, small, config.method, [config.strength, *STRENGTHS])
+    inputs = [] if config.method == "learned" else [small.target, small.featured, small.baseline]
+    composite, *strip = composites.compose(space, small, config.method, [config.strength, *STRENGTHS])
     signs, about, words = formula(config)
     titles = [*(everything.names[i] for i in shown), about]
     if equation.truth is None:
@@ -181,21 +183,31 @@ def draw(
         end = apart = everything.images[answer], "the true picture"
         notes = [f"MSE {error:.4f}" for error in scores["mse_to_truth_by_strength"]["network"]]
     plots, strengths = config.plots, [f"strength {strength:g}" for strength in STRENGTHS]
-    reconstructions = torch.cat([reconstructions, composite[None]])
+    reconstructions = [*space.decode(space.latents[inputs]), composite]
     figures.equation(pictures, reconstructions, titles, signs, end, words, plots / "composite_equation.png")
     figures.strip([pictures[0], composite], ["target", "composite"], plots / "composite_side_by_side.png")
     figures.strip(strip, strengths, plots / "composite_strip.png", notes, apart)
 
 
+def latent_attribute(
+    config: Config, network: Space, space: Space, small: Equation, model: Autoencoder, device: torch.device
+) -> torch.Tensor:  # fmt: skip
+    """(d,) the attribute in the network's latent: of a composite in another `space`, as the network sees it."""
+    if space is network:
+        return composites.attribute_of(network, small, config.method)
+    composite = composites.compose(space, small, config.method, [1.0])
+    return encode_all(model, (composite * 255).round().byte(), device)[0] - network.latents[small.target]
+
+
 def directions(
-    config: Config, network: Space, small: Equation, model: Autoencoder, splits: data.Splits, device: torch.device
-) -> dict:
+    config: Config, network: Space, attribute: torch.Tensor, small: Equation, model: Autoencoder, splits: data.Splits,
+    device: torch.device,
+) -> dict:  # fmt: skip
     """Draw the target moved along the principal directions of the training originals' latents, and the attribute.
 
     Returns how much of the attribute lies in them: question 3c.1, whether PCA isolates it.
     """
     seen = splits.originals.images[splits.train.emoji.unique()]  # upright and each once, not their copies
-    attribute = composites.attribute_of(network, small, config.method)
     found = composites.principal_directions(encode_all(model, seen, device), attribute)
     rows = composites.walks(network, network.latents[small.target], found, attribute)
     labels = [f"direction {k}\n({part:.0%} of variance)" for k, part in enumerate(found.variance()[: len(rows) - 1], 1)]
@@ -232,8 +244,9 @@ def scored(
 
     Prints them.
     """
+    methods = {name: composites.beside(config.method) for name in spaces} | {"composite": config.method}
     answers = {
-        name: composites.compose(space, small, config.method, [config.strength])[0] for name, space in spaces.items()
+        name: composites.compose(space, small, methods[name], [config.strength])[0] for name, space in spaces.items()
     }
     nearest, mse = composites.nearest(answers["composite"], everything, equation)
     metrics = {"nearest_emoji": everything.names[nearest], "mse_to_nearest": mse}
@@ -266,7 +279,7 @@ def main(config: Config) -> dict:
         network = arithmetic.network_space(model.to(device), images, device)
         pca = baselines.fit_pca(splits.train.images, model.latent)
         spaces = {
-            "composite": network,
+            "composite": composites.space_of(config.method, network, images),
             "pixel_arithmetic": arithmetic.pixel_space(images),
             "pca_arithmetic": arithmetic.pca_space(images, pca),
         }
@@ -274,8 +287,9 @@ def main(config: Config) -> dict:
         metrics |= {"latent": model.latent, "network_source": records.source_label(trained_on.source)}
         metrics |= {"network_seed": trained_on.seed, "unknown_to_network": unknown(metrics, trained_on.keyword)}
         scores, answer = scored(config, everything, equation, spaces, small)
-        draw(config, everything, equation, network, small, answer, scores)
-        metrics["principal_directions"] = directions(config, network, small, model, splits, device)
+        draw(config, everything, equation, spaces["composite"], small, answer, scores)
+        attribute = latent_attribute(config, network, spaces["composite"], small, model, device)
+        metrics["principal_directions"] = directions(config, network, attribute, small, model, splits, device)
         print(f"record in {config.out}/, figures in {config.plots}/composite_*.png")
         return record.finish(metrics | scores)
 

@@ -133,19 +133,22 @@ def equation(
 ) -> Path:  # fmt: skip
     """What goes into a composite and, last, the composite: three pictures over four reconstructions, and their signs.
 
-    Above the composite stands the picture of `answer` under its title, and below all of it the formula.
+    Of a composite that is made of the pictures themselves, `reconstructions` is the composite alone. Above the composite stands the picture of `answer` under its title, and below all of it the formula.
     """
     figure = Figure(figsize=(7.6, 4.3), layout="constrained")
     axes = figure.subplots(2, 4)
+    for place in axes[1, : 4 - len(reconstructions)]:
+        place.axis("off")
+    for place, picture in zip(axes[1, ::-1], reversed(reconstructions)):
+        show(place, picture)
     for column, sign in enumerate(signs):
-        show(axes[1, column], reconstructions[column])
         rows = axes[:, column] if column < len(pictures) else axes[1:, column]
         for place in rows:
             place.text(-0.14, 0.5, sign, transform=place.transAxes, fontsize=16, ha="center", va="center")
     for column, (picture, title) in enumerate(zip([*pictures, answer[0]], [*titles[:3], answer[1]])):
         show(axes[0, column], picture, title)
     axes[0, 0].set_ylabel("picture", fontsize=9)
-    axes[1, 0].set_ylabel("reconstruction", fontsize=9)
+    axes[1, 0].set_ylabel("reconstruction", fontsize=9)  # not shown where there is none
     axes[1, 3].set_xlabel(titles[3], fontsize=9)
     figure.supxlabel(formula, fontsize=8)
     return save(figure, path)

@@ -87,11 +87,12 @@ def mapped(z: torch.Tensor, target: int, baseline: int, featured: int, known: Pa
 
 
 ATTRIBUTES = {"difference": difference, "mean": mean_difference, "isolated": isolated_difference, "map": mapped}
-FORMULAS = {  # of the attributes, in words
+FORMULAS = {  # of the attributes, in words; the learned one is not found by arithmetic, but by lab/composer.py
     "difference": "featured − baseline",
     "mean": "featured + mean of (cat − its human) over known pairs − target",
     "isolated": "featured − baseline, without its part along other faces' differences",
     "map": "(the cat that a regression on known pairs makes of featured) − target",
+    "learned": "(target with the features that featured has and baseline has not) − target",
 }
 
 

@@ -12,6 +12,7 @@ from common import names
 from common.errors import UserError
 from lab import arithmetic
 from lab.arithmetic import COUNTERPARTS, Space
+from lab.composer import COMPOSER
 
 STRENGTHS = [i / 4 for i in range(9)]  # of the strip, 0 to 2
 STEPS = [-2, -1, 0, 1, 2]  # along a direction, in standard deviations; along the attribute, strengths
@@ -65,7 +66,7 @@ def equation(
         for cat, human in COUNTERPARTS.items()
         if {cat, human} <= set(all_names) and truth != all_names.index(cat)
     ]
-    if method != "difference" and len(known) < 2:
+    if method not in ("difference", "learned") and len(known) < 2:
         learns = f"--method {method} learns from cats with human counterparts"
         raise UserError(f"{learns}, of which {everything.source} has {len(known)}; use --method difference")
     return Equation(target, baseline, featured, truth, known)
@@ -79,8 +80,21 @@ def reduced(equation: Equation, everything: data.Originals) -> tuple[Equation, t
     return Equation(*(place[i] for i in equation.sources()), None, known), everything.images[used]
 
 
+def beside(method: str) -> str:
+    """The method of the pixel and PCA arithmetic that a composite is set beside: what is learned needs no space."""
+    return "difference" if method == "learned" else method
+
+
+def space_of(method: str, network: Space, images: torch.Tensor) -> Space:
+    """Where a method composes (N, 3, 64, 64) uint8 originals: in the network's space, or as pictures."""
+    return arithmetic.pixel_space(images) if method == "learned" else network
+
+
 def attribute_of(space: Space, equation: Equation, method: str) -> torch.Tensor:
-    """(d,) what is added to the target at strength 1, in a space with one row per original."""
+    """(d,) what is added to the target at strength 1, in a space with one row per original: that of the method."""
+    if method == "learned":
+        target, baseline, featured = space.latents[equation.sources()].unflatten(1, (3, data.SIZE, data.SIZE))
+        return (COMPOSER(target[None], baseline[None], featured[None])[0] - target).flatten()
     return arithmetic.ATTRIBUTES[method](space.latents, *equation.sources(), equation.known)
 
 
@@ -123,9 +137,10 @@ def errors_by_strength(
 ) -> dict[str, list[float]]:
     """The strengths of the strip, and each space's MSE to the (3, H, W) true picture at each of them.
 
-    The spaces come by the names of their answers.
+    The spaces come by the names of their answers; that of the composite counts as the network's.
     """
-    strips = {place: compose(spaces[answer], equation, method, STRENGTHS) for place, answer in PLACES.items()}
+    methods = {answer: beside(method) for answer in spaces} | {"composite": method}
+    strips = {place: compose(spaces[answer], equation, methods[answer], STRENGTHS) for place, answer in PLACES.items()}
     errors = {place: (strip - truth).square().mean((1, 2, 3)).tolist() for place, strip in strips.items()}
     return {"strengths": STRENGTHS, **errors}
 

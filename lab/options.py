@@ -12,7 +12,7 @@ from common.errors import UserError, at_least, at_most
 from common.options import DataConfig
 
 Precision = Literal["auto", "float32", "bfloat16"]
-Method = Literal["difference", "mean", "isolated", "map"]  # how a composite's attribute is found
+Method = Literal["difference", "mean", "isolated", "map", "learned"]  # how a composite's attribute is found
 LARGEST_LATENT = 2**12  # a third of the numbers of an image
 PRETRAINED = Path("pretrained")  # folder of the networks that come with the repository
 

@@ -30,7 +30,7 @@ def composed(
     truth = composites.known_truth(everything, "auto", asked[0], asked[2])
     equation = composites.equation(everything, *asked, truth, method)
     small, images = composites.reduced(equation, everything)
-    space = arithmetic.network_space(shelf.network(network), images, CPU)
+    space = composites.space_of(method, arithmetic.network_space(shelf.network(network), images, CPU), images)
     composite = composites.compose(space, small, method, [strength])[0]
     nearest, error = composites.nearest(composite, everything, equation)
     shown = {role: (everything.images[i], f"{role}: {everything.names[i]}") for role, i in zip(ROLES, asked)}

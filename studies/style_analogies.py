@@ -6,7 +6,7 @@ any style; the drawn cats alone are fitted on the other cats of the style itself
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Callable
+from typing import Callable, Iterator
 
 import numpy as np
 import torch
@@ -15,17 +15,29 @@ import data
 from common.names import twin_key
 from lab import arithmetic, baselines, families
 from lab.arithmetic import COUNTERPARTS
+from lab.composer import COMPOSERS, material
 from lab.families import Analogies
-from lab.masked_paste import PASTES, Paste
+from lab.masked_paste import PASTES
 from studies import cat_analogies
 from studies.art_styles import STYLES
 
 SHIFT = 2  # pixels: a perfect answer so far off is no longer the nearest in a sixth of the cases
 DRAWN = 128  # components of the drawn cats' PCA
-FITTED = 96  # analogies of the other styles to which a paste is fitted, where there are more
+FITTED = 96  # analogies of the other styles to which pastes and composers are fitted, where there are more
+PASTED, LEARNED = "masked paste", "learned composer"
+CHOICES = {PASTED: PASTES, LEARNED: COMPOSERS}  # of which one is chosen by what is known
 FAMILIES = {"cats": families.cats, "skin tones": families.skin_tones, "genders": families.genders}
 Compose = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # target, baseline, featured to composites
 Scores = dict[str, np.ndarray]  # (N,) each, of the analogies in their order
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Of every choice of a method on the analogies of a family that are `known`: (choices, analogies, pictures) MSE."""
+
+    known: Analogies
+    pool: torch.Tensor  # (pictures,) their indices, rising
+    mse: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -48,9 +60,11 @@ class Style:
         ]
 
     @cached_property
-    def pastes(self) -> dict[str, tuple[Analogies, torch.Tensor, torch.Tensor]]:
-        """What `paste_errors` finds in each family, for the other styles to choose by."""
-        return {family: paste_errors(self, family) for family in self.analogies}
+    def errors(self) -> dict[tuple[str, str], "Errors"]:
+        """What `choice_errors` finds for each method and family, for the other styles to choose by."""
+        return {
+            (method, family): choice_errors(self, method, family) for method in CHOICES for family in self.analogies
+        }
 
     def images(self, chosen: torch.Tensor) -> torch.Tensor:
         """(N, 3, 64, 64) in [0, 1]."""
@@ -96,47 +110,57 @@ def pca_arithmetic(others: list[Style], components: int) -> Compose:
     return lambda target, baseline, featured: baselines.reconstruct(pca, target + featured - baseline)
 
 
-def paste_errors(style: Style, family: str) -> tuple[Analogies, torch.Tensor, torch.Tensor]:
-    """Some analogies of a family, the pictures that a paste is to tell apart, and (pastes, analogies, pictures) MSE."""
+def composites_by(method: str, *sources: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The composites of the same analogies by every choice of a method."""
+    if method == PASTED:
+        return (paste(*sources) for paste in PASTES)
+    given = material(*sources)
+    return (composer.compose(given) for composer in COMPOSERS)
+
+
+def choice_errors(style: Style, method: str, family: str) -> Errors:
+    """The MSE of every choice on some analogies of a family, to the pictures that it is to tell apart."""
     known = style.analogies[family].first(FITTED)
-    parts = [style.images(part) for part in (known.target, known.baseline, known.featured)]
+    sources = [style.images(part) for part in (known.target, known.baseline, known.featured)]
     pool = torch.cat([known.truth, known.target]).unique()
     pictures = style.pictures.images[pool]
-    return known, pool, torch.stack([arithmetic.squared_errors(paste(*parts), pictures) for paste in PASTES])
+    found = [arithmetic.squared_errors(composites, pictures) for composites in composites_by(method, *sources)]
+    return Errors(known, pool, torch.stack(found))
 
 
-def paste_results(style: Style, family: str, without: str | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """(pastes,) each: how often the truth is the nearest of the known truths and targets, and the mean MSE to it.
+def results(style: Style, method: str, family: str, without: str | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """(choices,) each: how often the truth is the nearest of the known truths and targets, and the mean MSE to it.
 
     The emoji with the name `without` is none of them.
     """
-    known, pool, errors = style.pastes[family]
+    given = style.errors[method, family]
     hidden = torch.tensor([i for i, name in enumerate(style.pictures.names) if name == without], dtype=torch.int64)
-    rows = ~(torch.isin(known.truth, hidden) | torch.isin(known.target, hidden))
-    columns = ~torch.isin(pool, hidden)
-    errors, answers = errors[:, rows][:, :, columns], torch.searchsorted(pool[columns], known.truth[rows])
+    rows = ~(torch.isin(given.known.truth, hidden) | torch.isin(given.known.target, hidden))
+    columns = ~torch.isin(given.pool, hidden)
+    errors = given.mse[:, rows][:, :, columns]
+    answers = torch.searchsorted(given.pool[columns], given.known.truth[rows])
     right = (errors.argmin(2) == answers).float().mean(1)
     return right, errors[:, torch.arange(len(answers)), answers].mean(1)
 
 
-def fitted_paste(others: list[Style], family: str, without: str | None) -> Paste:
-    """The paste that is right most often in the other styles, with the least MSE among equals.
+def chosen(others: list[Style], method: str, family: str, without: str | None) -> Compose:
+    """The paste or composer that is right most often in the other styles, with the least MSE among equals.
 
     `without` is the name of an emoji that must not be seen in any style.
     """
-    right, mse = (sum(parts) for parts in zip(*(paste_results(style, family, without) for style in others)))
-    return PASTES[max(range(len(PASTES)), key=lambda i: (right[i].item(), -mse[i].item()))]
+    right, mse = (sum(parts) for parts in zip(*(results(style, method, family, without) for style in others)))
+    return CHOICES[method][max(range(len(right)), key=lambda i: (right[i].item(), -mse[i].item()))]
 
 
-def masked_paste(others: list[Style], family: str, style: Style) -> torch.Tensor:
-    """The composites of a family in a style; for each cat by a paste that was fitted without it."""
+def fitted(others: list[Style], method: str, family: str, style: Style) -> torch.Tensor:
+    """The composites of a family in a style; for each cat by what was chosen without it."""
     analogies = style.analogies[family]
     truths = [style.pictures.names[i] for i in analogies.truth.tolist()]
     composites = torch.empty(len(analogies), *style.pictures.images.shape[1:])
     for without in dict.fromkeys(truths) if family == "cats" else [None]:
         rows = torch.tensor([without in (None, name) for name in truths])
-        part, paste = analogies.where(rows), fitted_paste(others, family, without)
-        composites[rows] = paste(style.images(part.target), style.images(part.baseline), style.images(part.featured))
+        part, compose = analogies.where(rows), chosen(others, method, family, without)
+        composites[rows] = compose(style.images(part.target), style.images(part.baseline), style.images(part.featured))
     return composites
 
 
@@ -146,7 +170,7 @@ def composites_of(style: Style, others: list[Style], family: str, pca: Compose) 
     methods = {"unchanged target": unchanged, "pixel arithmetic": pixels, "PCA arithmetic": pca}
     sources = [style.images(part) for part in (analogies.target, analogies.baseline, analogies.featured)]
     found = {name: compose(*sources) for name, compose in methods.items()}
-    found["masked paste"] = masked_paste(others, family, style)
+    found |= {method: fitted(others, method, family, style) for method in CHOICES}
     if family == "cats":
         faces = style.faces
         cats = cat_analogies.find_analogies(faces.names)
@@ -222,8 +246,8 @@ def joined(styles: dict[str, Style]) -> data.Originals:
     return data.joined(own, others)
 
 
-def measure(styles: dict[str, Style], components: int) -> tuple[list[dict], list[torch.Tensor]]:
-    """A row for each style, family and method; and each style's cats by masked paste, in the order of its analogies."""
+def measure(styles: dict[str, Style], components: int) -> tuple[list[dict], list[dict[str, torch.Tensor]]]:
+    """A row for each style, family and method; and each style's cats by what is fitted, in the order of its analogies."""
     rows, cats = [], []
     for name, style in styles.items():
         others = [other for key, other in styles.items() if key != name]
@@ -231,7 +255,7 @@ def measure(styles: dict[str, Style], components: int) -> tuple[list[dict], list
         for family, analogies in style.analogies.items():
             found = composites_of(style, others, family, pca)
             if family == "cats":
-                cats.append(found["masked paste"])
+                cats.append({method: found[method] for method in CHOICES})
             for method, composites in found.items():
                 about = {"style": name, "family": family, "method": method, "analogies": len(analogies)}
                 rows.append(about | summary(score(composites, style, family), style, family))

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from lab import arithmetic, composites, networks, records, trained
 from lab.contract import decode_all, encode_all
 from lab.convolutional import ConvAutoencoder
 from lab.multitask import MultiTaskAutoencoder
-from lab.options import ReportRun
+from lab.options import Method, ReportRun
 
 pytestmark = pytest.mark.usefixtures("decoded_once")
 CPU = torch.device("cpu")
@@ -115,8 +116,8 @@ def test_only_the_originals_formula_is_shown_as_a_sum(options, said):
 
 def test_every_method_has_a_formula_and_a_clause_in_the_help(command):
     status, output, _ = command(composite, "--help")
-    assert status == 0 and set(arithmetic.FORMULAS) == set(arithmetic.ATTRIBUTES)
-    assert all(f"{method}: " in output for method in arithmetic.ATTRIBUTES)
+    assert status == 0 and set(arithmetic.FORMULAS) == set(get_args(Method)) == {*arithmetic.ATTRIBUTES, "learned"}
+    assert all(f"{method}: " in output for method in arithmetic.FORMULAS)
 
 
 # ---------------------------------------------------------------- networks of others, and broken ones

@@ -10,6 +10,7 @@ import data
 from common import names
 from lab import families
 from lab.arithmetic import COUNTERPARTS
+from lab.composer import COMPOSERS, Composer
 from lab.masked_paste import Paste
 from studies import style_analogies
 from studies.style_analogies import Style
@@ -101,13 +102,14 @@ def blinded(style: Style, name: str) -> Style:
     return Style(replace(style.pictures, images=images), style.analogies)
 
 
-def test_no_paste_is_fitted_to_the_answer(styles):
+@pytest.mark.parametrize("method", list(style_analogies.CHOICES))
+def test_no_paste_and_no_composer_is_fitted_to_the_answer(styles, method):
     """Another picture in the place of a cat changes what is found with that cat, and nothing of what is without it."""
     for cat in CATS[:2]:
         there = blinded(styles["openmoji"], cat)
         for without, equal in ((cat, True), (None, False)):
             before, after = (
-                style_analogies.paste_results(style, "cats", without) for style in (styles["openmoji"], there)
+                style_analogies.results(style, method, "cats", without) for style in (styles["openmoji"], there)
             )
             assert torch.equal(before[1], after[1]) == equal
             assert torch.equal(before[0], after[0]) or not equal
@@ -149,10 +151,14 @@ def test_the_benchmark_runs_whole(monkeypatch, tmp_path, capsys):
     config = analogies.Config(benchmark="styles", count=3, latent=4, out=tmp_path / "run", plots=tmp_path / "plots")
     metrics = analogies.main(config)
     by_key = {(row["style"], row["family"], row["method"]): row for row in metrics["rows"]}
-    assert len(by_key) == len(metrics["rows"]) == 2 * (5 + 4 + 4)
+    assert len(by_key) == len(metrics["rows"]) == 2 * (6 + 5 + 5)
     for style in style_analogies.STYLES:
         row = by_key[style, "cats", "unchanged target"]
         assert row["analogies"] == 72 and row["sharpness"]["mean"] == pytest.approx(1, abs=0.1)
         assert by_key[style, "skin tones", "pixel arithmetic"]["analogies"] == 3
-        assert (tmp_path / f"plots/analogies_paste_{style}.png").exists()
-    assert "masked paste" in capsys.readouterr().out
+        assert all((tmp_path / f"plots/analogies_{name}_{style}.png").exists() for name in ("paste", "composer"))
+        kept = [by_key[style, family, "learned composer"]["mse"]["mean"] for family in style_analogies.FAMILIES]
+        assert all(0 < mse < 0.2 for mse in kept)
+    output = capsys.readouterr().out
+    assert "masked paste" in output and "learned on all cats of all styles: Composer(" in output
+    assert Composer(**metrics["composer"]) in COMPOSERS
