@@ -1,7 +1,7 @@
 """The composites as a benchmark: cat_i + (human_j - human_i) should be cat_j, for nine cats with human counterparts.
 
     python analogies.py                        # all methods, three seeds; trains the networks it lacks, once
-    python analogies.py --benchmark styles --out runs/analogies-styles --plots plots/styles  # three artists, no network
+    python analogies.py --benchmark styles --out runs/analogies-styles --plots plots/styles  # three artists
     python analogies.py --benchmark targets --out runs/targets  # heart-shaped eyes on a dog, a moon, a pizza
 
 Each composite is ranked against every other picture by MSE, its three sources left out, ties counted against it.
@@ -10,10 +10,9 @@ the same answer, so intervals and differences are over the nine answers, not ove
 Writes runs/analogies/ and plots/analogies_*.png. The 24 networks take about 20 minutes on 2 cores that compute in
 bfloat16, once; then about a minute.
 
---benchmark styles asks what holds for other artists: cats, skin tones and genders in Twemoji, OpenMoji and Noto, by
-methods without a network; but for the drawn cats, what they fit has seen the other styles only. It takes a quarter
-of an hour or, beside other work, more, and needs
-`pip install -r requirements-noto.txt`.
+--benchmark styles asks what holds for other artists: cats, skin tones and genders in Twemoji, OpenMoji and Noto. But
+for the drawn cats, what a method fits has seen the other styles only. It trains six networks, once, takes half an hour
+and needs `pip install -r requirements-noto.txt`.
 """
 
 import textwrap
@@ -34,7 +33,7 @@ SHOWN = {"original": "original's network", "drawn": "drawn cats"}
 class Config:
     """Score latent arithmetic on 72 cat analogies with known answers, or methods without a network on several styles."""
 
-    # styles: of three artists, --count and --latent alone count then; targets: sixteen without a true picture
+    # styles: of three artists, with networks of one seed; targets: sixteen without a true picture, no other option counts
     benchmark: Literal["cats", "styles", "targets"] = "cats"
     count: int = 500  # analogies of skin tones, and of genders, in each style
     source: str = "auto"  # auto, hub, twemoji, openmoji, noto, or the path of your own parquet file or folder
@@ -109,8 +108,8 @@ def draw_sheets(pool: Pool, composites: list[dict[str, torch.Tensor]], held_out:
 def across_styles(config: Config) -> dict:
     """Run and record the benchmark of several styles. Returns the metrics that go into metrics.json."""
     styles = style_analogies.opened_styles(config.count)
-    with records.recording(config, style_analogies.joined(styles), torch.device("cpu")) as record:
-        rows, sheets = style_analogies.measure(styles, config.latent)
+    with records.recording(config, style_analogies.joined(styles), training.choose_device(config.device)) as record:
+        rows, sheets = style_analogies.measure(config, styles)
         for name, style, by_method in zip(styles, styles.values(), sheets):
             for method, composites in by_method.items():
                 right = style_analogies.score(composites, style, "cats")["top1"] == 1

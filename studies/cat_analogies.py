@@ -102,6 +102,13 @@ def training_of(preset: str, config: Options, source: str, seed: int, hold_out: 
     return presets.settled(run, training.choose_device(config.device))
 
 
+def require_kept(run: Run, source: str) -> None:
+    """Raise UserError unless the network in the run's folder is what the run would train now."""
+    if other := records.differences(run.out, records.described(run, source)):
+        there = f"{run.out} holds a network with other options"
+        raise UserError(f"{there} ({other}); delete it, or give another --out")
+
+
 def trained_spaces(config: Options, faces: data.Originals, seed: int, hold_out: list[str], device) -> dict[str, Space]:
     """The spaces of both presets' networks and of PCA, fitted without the emoji in `hold_out`, by the preset's name.
 
@@ -116,9 +123,7 @@ def trained_spaces(config: Options, faces: data.Originals, seed: int, hold_out: 
         seen = {splits.originals.names[i] for i in splits.train.emoji}
         if seen & set(hold_out) or set(trained_on.hold_out) != set(hold_out):
             raise UserError(f"{run.out} was trained on emoji that should be held out; delete it and run again")
-        if other := records.differences(run.out, records.described(run, faces.source)):
-            there = f"{run.out} holds a network with other options"
-            raise UserError(f"{there} ({other}); delete it, or give another --out")
+        require_kept(run, faces.source)
         spaces[preset] = arithmetic.network_space(model.to(device), faces.images, device)
     pca = baselines.fit_pca(splits.train.images, config.latent)
     return {**spaces, "PCA": arithmetic.pca_space(faces.images, pca)}

@@ -1,7 +1,7 @@
 """Composites in several art styles: cats, skin tones and genders, with all that is fitted fitted on the other styles.
 
-No network is trained. What a method fits never sees the style that it is scored in, nor, among the cats, the answer in
-any style; the drawn cats alone are fitted on the other cats of the style itself.
+What a method fits never sees the style that it is scored in, nor, among the cats, the answer in any style, and networks
+see no cat at all; the drawn cats alone are fitted on the other cats of the style itself.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,9 @@ from lab.arithmetic import COUNTERPARTS
 from lab.composer import COMPOSERS, material
 from lab.families import Analogies
 from lab.masked_paste import PASTES
-from studies import cat_analogies
+from studies import cat_analogies, style_networks
 from studies.art_styles import STYLES
+from studies.cat_analogies import Options
 
 SHIFT = 2  # pixels: a perfect answer so far off is no longer the nearest in a sixth of the cases
 DRAWN = 128  # components of the drawn cats' PCA
@@ -164,10 +165,12 @@ def fitted(others: list[Style], method: str, family: str, style: Style) -> torch
     return composites
 
 
-def composites_of(style: Style, others: list[Style], family: str, pca: Compose) -> dict[str, torch.Tensor]:
-    """Every method's (N, 3, 64, 64) composites; `pca` is arithmetic on components."""
+def composites_of(
+    style: Style, others: list[Style], family: str, learned: dict[str, Compose]
+) -> dict[str, torch.Tensor]:
+    """Every method's (N, 3, 64, 64) composites; those `learned` know the other styles."""
     analogies = style.analogies[family]
-    methods = {"unchanged target": unchanged, "pixel arithmetic": pixels, "PCA arithmetic": pca}
+    methods = {"unchanged target": unchanged, "pixel arithmetic": pixels, **learned}
     sources = [style.images(part) for part in (analogies.target, analogies.baseline, analogies.featured)]
     found = {name: compose(*sources) for name, compose in methods.items()}
     found |= {method: fitted(others, method, family, style) for method in CHOICES}
@@ -246,14 +249,15 @@ def joined(styles: dict[str, Style]) -> data.Originals:
     return data.joined(own, others)
 
 
-def measure(styles: dict[str, Style], components: int) -> tuple[list[dict], list[dict[str, torch.Tensor]]]:
+def measure(config: Options, styles: dict[str, Style]) -> tuple[list[dict], list[dict[str, torch.Tensor]]]:
     """A row for each style, family and method; and each style's cats by what is fitted, in the order of its analogies."""
     rows, cats = [], []
     for name, style in styles.items():
         others = [other for key, other in styles.items() if key != name]
-        pca = pca_arithmetic(others, components)
+        learned = {"PCA arithmetic": pca_arithmetic(others, config.latent)}
+        learned |= style_networks.methods(config, [other.pictures for other in others])
         for family, analogies in style.analogies.items():
-            found = composites_of(style, others, family, pca)
+            found = composites_of(style, others, family, learned)
             if family == "cats":
                 cats.append({method: found[method] for method in CHOICES})
             for method, composites in found.items():

@@ -148,10 +148,12 @@ def test_a_blurred_answer_is_less_sharp(styles):
 
 def test_the_benchmark_runs_whole(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(style_analogies, "STYLES", ("twemoji", "openmoji"))  # noto is an optional package
-    config = analogies.Config(benchmark="styles", count=3, latent=4, out=tmp_path / "run", plots=tmp_path / "plots")
+    config = analogies.Config(
+        benchmark="styles", count=3, latent=4, epochs=1, steps=2, out=tmp_path / "run", plots=tmp_path / "plots"
+    )
     metrics = analogies.main(config)
     by_key = {(row["style"], row["family"], row["method"]): row for row in metrics["rows"]}
-    assert len(by_key) == len(metrics["rows"]) == 2 * (6 + 5 + 5)
+    assert len(by_key) == len(metrics["rows"]) == 2 * (9 + 8 + 8)
     for style in style_analogies.STYLES:
         row = by_key[style, "cats", "unchanged target"]
         assert row["analogies"] == 72 and row["sharpness"]["mean"] == pytest.approx(1, abs=0.1)
