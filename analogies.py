@@ -61,7 +61,7 @@ import torch
 import data
 from common import figures
 from lab import records, training
-from studies import any_target, cat_analogies, style_analogies
+from studies import any_target, cat_analogies, style_analogies, style_scores, styles
 from studies.cat_analogies import METHODS, PIXELS, Pool
 
 
@@ -107,17 +107,17 @@ def draw_sheets(pool: Pool, composites: list[dict[str, torch.Tensor]], held_out:
 
 def across_styles(config: Config) -> dict:
     """Run and record the benchmark of several styles. Returns the metrics that go into metrics.json."""
-    styles = style_analogies.opened_styles(config.count)
-    with records.recording(config, style_analogies.joined(styles), training.choose_device(config.device)) as record:
-        rows, sheets = style_analogies.measure(config, styles)
-        for name, style, by_method in zip(styles, styles.values(), sheets):
+    found = styles.opened_styles(config.count)
+    with records.recording(config, styles.joined(found), training.choose_device(config.device)) as record:
+        rows, sheets = style_analogies.measure(config, found)
+        for name, style, by_method in zip(found, found.values(), sheets):
             for method, composites in by_method.items():
-                right = style_analogies.score(composites, style, "cats")["top1"] == 1
+                right = style_scores.score(composites, style, "cats")["top1"] == 1
                 title = f"{method}, {name}, fitted on the other styles: {right.sum()} of {len(right)} right"
                 path = config.plots / f"analogies_{method.split()[-1]}_{name}.png"
                 print("figure", figures.analogy_sheet(*style.cats(), composites, right, title, path))
         print(style_analogies.table(rows))
-        composer = style_analogies.chosen([*styles.values()], style_analogies.LEARNED, "cats", None)
+        composer = style_analogies.chosen([*found.values()], style_analogies.LEARNED, "cats", None)
         print(f"learned on all cats of all styles: {composer}")
         return record.finish({"rows": rows, "composer": asdict(composer)})
 
@@ -138,7 +138,7 @@ def on_any_target(config: Config) -> dict:
             pictures = [("target", targets[part])]
             pictures += [(label.replace(" ", "\n"), made[key][part]) for key, label in any_target.METHODS.items()]
             titles, notes = (
-                ["\n".join(textwrap.wrap(learned[i][key], 18)) for i in part] for key in ("target", "nearest")
+                ["\n".join(textwrap.wrap(learned[i][key], 15)) for i in part] for key in ("target", "nearest")
             )
             path = config.plots / f"analogies_targets_{number}.png"
             print("figure", figures.reconstructions(pictures, titles, path, notes))

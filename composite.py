@@ -37,7 +37,7 @@ class Config:
     # how the attribute is found. difference: featured - baseline, the original's formula; mean: featured made a cat by
     # the mean difference of cats and their humans; isolated: the difference without what it shares with other faces'
     # attributes; map: featured made a cat by a regression, fitted on cats and their humans; learned: no arithmetic, but
-    # the features that only featured has, in place of the target's, as a composer has learned to place them
+    # featured's features in place of the target's, moved by a composer to where its head has them
     method: Method = "difference"
     strength: float = 1.0  # how much of the attribute is added
 
@@ -124,10 +124,7 @@ def default_model(seed: int) -> Path:
 
 
 def folder_of_network(config: Config) -> Path:
-    """That of --model or, without it, of --seed. The network of the repository, if seed 0 is not trained yet.
-
-    Says so in a line.
-    """
+    """That of --model or, without it, of --seed. Says so where it is the repository's, since seed 0 is not trained."""
     trained_here, ready = config.model or default_model(config.seed), PRETRAINED / "report"
     if config.model or trained_here.exists() or config.seed or config.network != Config.network:
         return trained_here
@@ -163,16 +160,16 @@ def formula(config: Config) -> tuple[tuple[str, ...], str, str]:
 
 
 def draw(
-    config: Config, everything: data.Originals, equation: Equation, space: Space, small: Equation, answer: int,
-    scores: dict,
+    config: Config, everything: data.Originals, equation: Equation, spaces: dict, small: Equation, answer: int, scores: dict
 ) -> None:  # fmt: skip
     """The equation in pictures, target and composite side by side, and the strip of strengths.
 
-    `small` is the equation as indices into the space of the composite; `scores` and `answer` are what `scored` returns.
+    `small` is the equation as indices into the spaces; `scores` and `answer` are what `scored` returns.
     """
+    space, learned = spaces["composite"], "latent_arithmetic" in spaces
     shown = (equation.target, equation.featured, equation.baseline)
     pictures = [data.to_float(everything.images[i]) for i in shown]
-    inputs = [] if config.method == "learned" else [small.target, small.featured, small.baseline]
+    inputs = [] if learned else [small.target, small.featured, small.baseline]
     composite, *strip = composites.compose(space, small, config.method, [config.strength, *STRENGTHS])
     signs, about, words = formula(config)
     titles = [*(everything.names[i] for i in shown), about]
@@ -185,7 +182,11 @@ def draw(
     plots, strengths = config.plots, [f"strength {strength:g}" for strength in STRENGTHS]
     reconstructions = [*space.decode(space.latents[inputs]), composite]
     figures.equation(pictures, reconstructions, titles, signs, end, words, plots / "composite_equation.png")
-    figures.strip([pictures[0], composite], ["target", "composite"], plots / "composite_side_by_side.png")
+    row = {"target": pictures[0]}
+    if learned:
+        row |= {"latent arithmetic": composites.compose(spaces["latent_arithmetic"], small, "difference", [1.0])[0]}
+    row |= {f"{'learned ' if learned else ''}composite": composite}
+    figures.strip([*row.values()], [*row], plots / "composite_side_by_side.png", apart=apart if learned else None)
     figures.strip(strip, strengths, plots / "composite_strip.png", notes, apart)
 
 
@@ -231,8 +232,7 @@ def described(config: Config, everything: data.Originals, equation: Equation, sp
 def unknown(metrics: dict, keyword: str) -> list[str]:
     """The pictures that the network was not trained to know, by its recorded keyword. Says so in a line."""
     strangers = [metrics[role] for role in ROLES if names.normalise(keyword) not in metrics[role]]
-    if strangers:
-        little = ", ".join(map(repr, dict.fromkeys(strangers)))
+    if little := ", ".join(map(repr, dict.fromkeys(strangers))):
         print(f"the network knows only emoji with {keyword!r} in their names: expect little of {little}")
     return strangers
 
@@ -282,12 +282,12 @@ def main(config: Config) -> dict:
             "composite": composites.space_of(config.method, network, images),
             "pixel_arithmetic": arithmetic.pixel_space(images),
             "pca_arithmetic": arithmetic.pca_space(images, pca),
-        }
+        } | ({"latent_arithmetic": network} if config.method == "learned" else {})
         metrics = described(config, everything, equation, splits)
         metrics |= {"latent": model.latent, "network_source": records.source_label(trained_on.source)}
         metrics |= {"network_seed": trained_on.seed, "unknown_to_network": unknown(metrics, trained_on.keyword)}
         scores, answer = scored(config, everything, equation, spaces, small)
-        draw(config, everything, equation, spaces["composite"], small, answer, scores)
+        draw(config, everything, equation, spaces, small, answer, scores)
         attribute = latent_attribute(config, network, spaces["composite"], small, model, device)
         metrics["principal_directions"] = directions(config, network, attribute, small, model, splits, device)
         print(f"record in {config.out}/, figures in {config.plots}/composite_*.png")

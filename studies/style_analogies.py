@@ -5,31 +5,29 @@ see no cat at all; the drawn cats alone are fitted on the other cats of the styl
 """
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Callable, Iterator
+from functools import cache
+from itertools import product
+from typing import Iterator
 
-import numpy as np
 import torch
 
 import data
-from common.names import twin_key
-from lab import arithmetic, baselines, families
+from lab import arithmetic, baselines
 from lab.arithmetic import COUNTERPARTS
 from lab.composer import COMPOSERS, material
 from lab.families import Analogies
 from lab.masked_paste import PASTES
-from studies import cat_analogies, style_networks
-from studies.art_styles import STYLES
+from studies import cat_analogies, retouching, style_networks
 from studies.cat_analogies import Options
+from studies.style_networks import ORIGINAL, Compose
+from studies.style_scores import score, summary
+from studies.styles import FAMILIES, Style
 
-SHIFT = 2  # pixels: a perfect answer so far off is no longer the nearest in a sixth of the cases
 DRAWN = 128  # components of the drawn cats' PCA
 FITTED = 96  # analogies of the other styles to which pastes and composers are fitted, where there are more
 PASTED, LEARNED = "masked paste", "learned composer"
 CHOICES = {PASTED: PASTES, LEARNED: COMPOSERS}  # of which one is chosen by what is known
-FAMILIES = {"cats": families.cats, "skin tones": families.skin_tones, "genders": families.genders}
-Compose = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # target, baseline, featured to composites
-Scores = dict[str, np.ndarray]  # (N,) each, of the analogies in their order
+RETOUCHED = 200  # analogies of each family and style that retouching is learned on
 
 
 @dataclass(frozen=True)
@@ -39,57 +37,6 @@ class Errors:
     known: Analogies
     pool: torch.Tensor  # (pictures,) their indices, rising
     mse: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Style:
-    """An art style's pictures, and its analogies of each family."""
-
-    pictures: data.Originals
-    analogies: dict[str, Analogies]
-
-    @cached_property
-    def faces(self) -> data.Originals:
-        return data.matching(self.pictures, data.KEYWORD)
-
-    def cats(self) -> tuple[torch.Tensor, list[tuple[int, int]]]:
-        """The cats' images, and the place of the target and of the truth among them, for each analogy."""
-        cats, analogies = families.cats(self.pictures)[0], self.analogies["cats"]
-        places = {i: k for k, i in enumerate(cats.tolist())}
-        return self.images(cats), [
-            (places[i], places[j]) for i, j in zip(*map(torch.Tensor.tolist, (analogies.target, analogies.truth)))
-        ]
-
-    @cached_property
-    def errors(self) -> dict[tuple[str, str], "Errors"]:
-        """What `choice_errors` finds for each method and family, for the other styles to choose by."""
-        return {
-            (method, family): choice_errors(self, method, family) for method in CHOICES for family in self.analogies
-        }
-
-    def images(self, chosen: torch.Tensor) -> torch.Tensor:
-        """(N, 3, 64, 64) in [0, 1]."""
-        return data.to_float(self.pictures.images[chosen])
-
-
-def opened(style: str, count: int) -> Style:
-    """A style with all its cats, and `count` analogies of each other family. Raises UserError."""
-    pictures = data.load_originals(style, keyword="")
-    found = {}
-    for family, table_of in FAMILIES.items():
-        table, generator = table_of(pictures), data.generator(f"{family} of {style}", 0)
-        drawn = families.every(table) if family == "cats" else families.draw(table, 2 * count, generator)
-        found[family] = distinct(drawn, pictures).first(None if family == "cats" else count)
-    return Style(pictures, found)
-
-
-def distinct(analogies: Analogies, pictures: data.Originals) -> Analogies:
-    """Those whose truth is drawn only once: no source, and no other emoji, has the same picture."""
-    keys = [image.numpy().tobytes() for image in pictures.images]
-    counts = {}
-    for key in keys:
-        counts[key] = counts.get(key, 0) + 1
-    return analogies.where(torch.tensor([counts[keys[i]] == 1 for i in analogies.truth.tolist()]))
 
 
 # ---------------------------------------------------------------- methods
@@ -119,6 +66,7 @@ def composites_by(method: str, *sources: torch.Tensor) -> Iterator[torch.Tensor]
     return (composer.compose(given) for composer in COMPOSERS)
 
 
+@cache
 def choice_errors(style: Style, method: str, family: str) -> Errors:
     """The MSE of every choice on some analogies of a family, to the pictures that it is to tell apart."""
     known = style.analogies[family].first(FITTED)
@@ -134,7 +82,7 @@ def results(style: Style, method: str, family: str, without: str | None) -> tupl
 
     The emoji with the name `without` is none of them.
     """
-    given = style.errors[method, family]
+    given = choice_errors(style, method, family)
     hidden = torch.tensor([i for i, name in enumerate(style.pictures.names) if name == without], dtype=torch.int64)
     rows = ~(torch.isin(given.known.truth, hidden) | torch.isin(given.known.target, hidden))
     columns = ~torch.isin(given.pool, hidden)
@@ -165,88 +113,38 @@ def fitted(others: list[Style], method: str, family: str, style: Style) -> torch
     return composites
 
 
+def retouchers(others: list[Style], original: Compose) -> dict[str, retouching.Retoucher]:
+    """By method, what retouches the composites of `original` and of the composer: learned on all families but cats."""
+    found = {}
+    for method in (ORIGINAL, LEARNED):
+        parts = []
+        for style, family in product(others, [family for family in FAMILIES if family != "cats"]):
+            known = style.analogies[family].first(RETOUCHED)
+            target, baseline, featured, truth = map(style.images, vars(known).values())
+            compose = original if method == ORIGINAL else chosen(others, method, family, None)
+            parts.append((compose(target, baseline, featured), target, featured, truth))
+        found[method] = retouching.learned(*map(torch.cat, zip(*parts)))
+    return found
+
+
 def composites_of(
-    style: Style, others: list[Style], family: str, learned: dict[str, Compose]
-) -> dict[str, torch.Tensor]:
-    """Every method's (N, 3, 64, 64) composites; those `learned` know the other styles."""
+    style: Style, others: list[Style], family: str, learned: dict[str, Compose],
+    retouched: dict[str, retouching.Retoucher],
+) -> dict[str, torch.Tensor]:  # fmt: skip
+    """Every method's (N, 3, 64, 64) composites; those `learned` and what retouches them know the other styles."""
     analogies = style.analogies[family]
     methods = {"unchanged target": unchanged, "pixel arithmetic": pixels, **learned}
     sources = [style.images(part) for part in (analogies.target, analogies.baseline, analogies.featured)]
     found = {name: compose(*sources) for name, compose in methods.items()}
     found |= {method: fitted(others, method, family, style) for method in CHOICES}
+    for method, retoucher in retouched.items():
+        found[f"{method}, retouched"] = retoucher.retouch(found[method], sources[0], sources[2])
     if family == "cats":
         faces = style.faces
         cats = cat_analogies.find_analogies(faces.names)
         drawn = cat_analogies.unseeded_composites(faces, cats, DRAWN, held_out=True)["drawn cats"]
         found["drawn cats, Twemoji's"] = drawn
     return found
-
-
-# ---------------------------------------------------------------- scores
-
-
-def gradient_energy(pictures: torch.Tensor) -> torch.Tensor:
-    """(N,) the sum of squared differences between neighbours, of (N, 3, H, W) pictures."""
-    return sum(pictures.diff(dim=axis).square().sum((1, 2, 3)) for axis in (2, 3))
-
-
-def shifted(pictures: torch.Tensor) -> list[torch.Tensor]:
-    """The (N, 3, H, W) pictures moved by up to SHIFT pixels each way; at the edge, the edge's colours."""
-    side = pictures.shape[-1]
-    padded = torch.nn.functional.pad(pictures, [SHIFT] * 4, mode="replicate")
-    places = range(2 * SHIFT + 1)
-    return [padded[:, :, y : y + side, x : x + side] for y in places for x in places]
-
-
-def score(composites: torch.Tensor, style: Style, family: str) -> Scores:
-    """Of every composite: whether its truth is the nearest picture (top1), the reciprocal of the truth's rank (mrr) and
-    the MSE to it, both also with each distance the least over small shifts; the gradient energy as a part of the
-    truth's (sharpness), and SSIM. Cats are ranked among the style's faces, the others among all of its pictures.
-    """
-    from torchmetrics.functional.image import structural_similarity_index_measure as ssim  # takes 1.5 s to import
-
-    analogies, pictures = style.analogies[family], style.pictures
-    chosen = [i for i, name in enumerate(pictures.names) if family != "cats" or data.KEYWORD in name]
-    place = {original: row for row, original in enumerate(chosen)}
-    pool, answers = pictures.images[chosen], [place[i] for i in analogies.truth.tolist()]
-    sources = [[place[i] for i in each] for each in analogies.sources()]
-    truth, rows = style.images(analogies.truth), range(len(analogies))
-    exact = arithmetic.squared_errors(composites, pool)
-    near = torch.stack([arithmetic.squared_errors(moved, pool) for moved in shifted(composites)]).amin(0)
-    found = {}
-    for suffix, errors in (("", exact), ("_shifted", near)):
-        ranks = np.array(arithmetic.ranks(errors, answers, sources))
-        found |= {f"top1{suffix}": (ranks == 1).astype(float), f"mrr{suffix}": 1 / ranks}
-        found[f"mse{suffix}"] = errors[rows, answers].double().numpy()
-    found["sharpness"] = (gradient_energy(composites) / gradient_energy(truth)).double().numpy()
-    found["ssim"] = ssim(composites, truth, data_range=1.0, reduction="none").double().numpy()
-    return found
-
-
-def summary(scores: Scores, style: Style, family: str) -> dict:
-    """Each score's mean, and its 95% interval over the answers: analogies with the same answer count as one.
-
-    An answer is an emoji in whatever skin tone.
-    """
-    pictures = style.pictures
-    keys = [twin_key(pictures.names[i]) for i in style.analogies[family].truth.tolist()]
-    groups = [[row for row, key in enumerate(keys) if key == own] for own in dict.fromkeys(keys)]
-    found = {}
-    for name, values in scores.items():
-        mean, half = baselines.mean_and_interval([values[group].mean() for group in groups])
-        found[name] = {"mean": float(values.mean()), "by_answer": mean, "interval": [mean - half, mean + half]}
-    return found
-
-
-def opened_styles(count: int) -> dict[str, Style]:
-    """The styles that may be shown, by name, with `count` analogies of each family but cats. Raises UserError."""
-    return {style: opened(style, count) for style in STYLES}
-
-
-def joined(styles: dict[str, Style]) -> data.Originals:
-    """The pictures of all styles."""
-    own, *others = (style.pictures for style in styles.values())
-    return data.joined(own, others)
 
 
 def measure(config: Options, styles: dict[str, Style]) -> tuple[list[dict], list[dict[str, torch.Tensor]]]:
@@ -256,8 +154,9 @@ def measure(config: Options, styles: dict[str, Style]) -> tuple[list[dict], list
         others = [other for key, other in styles.items() if key != name]
         learned = {"PCA arithmetic": pca_arithmetic(others, config.latent)}
         learned |= style_networks.methods(config, [other.pictures for other in others])
+        retouched = retouchers(others, learned[ORIGINAL])
         for family, analogies in style.analogies.items():
-            found = composites_of(style, others, family, learned)
+            found = composites_of(style, others, family, learned, retouched)
             if family == "cats":
                 cats.append({method: found[method] for method in CHOICES})
             for method, composites in found.items():
@@ -268,7 +167,7 @@ def measure(config: Options, styles: dict[str, Style]) -> tuple[list[dict], list
 
 def table(rows: list[dict]) -> str:
     """A line per row."""
-    head = f"{'':43} {'top-1 (95% by answer)':23} {'2 px':5} {'MRR':5} {'MSE':6} {'2 px':6} {'sharp':5} SSIM"
+    head = f"{'':51} {'top-1 (95% by answer)':23} {'2 px':5} {'MRR':5} {'MSE':6} {'2 px':6} {'sharp':5} SSIM"
     lines = [
         "means over the analogies, the first over the answers; 2 px: each distance is the least over shifts of up to 2 pixels",
         head,
@@ -276,7 +175,7 @@ def table(rows: list[dict]) -> str:
     for row in rows:
         low, high = row["top1"]["interval"]
         mean = {name: value["mean"] for name, value in row.items() if isinstance(value, dict)}
-        about = f"{row['style']:9}{row['family']:12}{row['method']:22}"
+        about = f"{row['style']:9}{row['family']:12}{row['method']:30}"
         lines.append(f"{about} {row['top1']['by_answer']:.3f} ({low:.2f} to {high:.2f})    {mean['top1_shifted']:.3f} {mean['mrr']:.3f} "
                      f"{mean['mse']:.4f} {mean['mse_shifted']:.4f} {mean['sharpness']:5.2f} {mean['ssim']:.3f}")  # fmt: skip
     return "\n".join(lines)

@@ -20,6 +20,7 @@ HIDDEN = 256  # units of the network that makes an attribute fit its target
 STEPS = 1000  # of its training
 BATCH = 64  # analogies per step
 LEARNING_RATE = 1e-3  # of Adam
+ORIGINAL = "original's network"  # what its arithmetic is called
 Compose = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # target, baseline, featured to composites
 
 
@@ -98,7 +99,7 @@ def methods(config: Options, pictures: list[data.Originals]) -> dict[str, Compos
     device = training.choose_device(config.device)
     report, best = (network(preset, config, pictures, device) for preset in ("report", "best"))
     return {
-        "original's network": arithmetic_in(report, device),
+        ORIGINAL: arithmetic_in(report, device),
         "best preset": arithmetic_in(best, device),
         "best preset, deep analogy": arithmetic_in(best, device, deep_analogy(best, pictures, device)),
     }

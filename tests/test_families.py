@@ -12,8 +12,9 @@ from lab import families
 from lab.arithmetic import COUNTERPARTS
 from lab.composer import COMPOSERS, Composer
 from lab.masked_paste import Paste
-from studies import style_analogies
-from studies.style_analogies import Style
+from studies import retouching, style_analogies, style_scores
+from studies import styles as art
+from studies.styles import Style
 
 pytestmark = pytest.mark.usefixtures("decoded_once")
 CATS = list(COUNTERPARTS)
@@ -21,7 +22,7 @@ CATS = list(COUNTERPARTS)
 
 @pytest.fixture(scope="module")
 def styles():
-    return {name: style_analogies.opened(name, 4) for name in ("twemoji", "openmoji")}
+    return {name: art.opened(name, 4) for name in ("twemoji", "openmoji")}
 
 
 # ---------------------------------------------------------------- tables
@@ -130,10 +131,10 @@ def test_pca_sees_no_cat(styles):
 def test_the_truth_itself_has_the_best_scores_and_moved_by_two_pixels_it_keeps_some(styles):
     style = styles["openmoji"]  # its pictures have white ground all around
     truth = style.images(style.analogies["cats"].truth)
-    perfect = style_analogies.score(truth, style, "cats")
+    perfect = style_scores.score(truth, style, "cats")
     for name, best in {"top1": 1, "mrr": 1, "mse": 0, "sharpness": 1, "ssim": 1, "top1_shifted": 1}.items():
         assert perfect[name] == pytest.approx(best, abs=1e-4), name
-    moved = style_analogies.score(truth.roll((2, -1), (2, 3)), style, "cats")
+    moved = style_scores.score(truth.roll((2, -1), (2, 3)), style, "cats")
     assert (moved["mse"] > 0.001).all()
     assert moved["mse_shifted"] == pytest.approx(0, abs=1e-5)
     assert (moved["top1_shifted"] == 1).all()
@@ -143,23 +144,24 @@ def test_a_blurred_answer_is_less_sharp(styles):
     style = styles["openmoji"]
     truth = style.images(style.analogies["cats"].truth)
     blurred = torch.nn.functional.avg_pool2d(truth, 3, stride=1, padding=1, count_include_pad=False)
-    assert (style_analogies.score(blurred, style, "cats")["sharpness"] < 0.8).all()
+    assert (style_scores.score(blurred, style, "cats")["sharpness"] < 0.8).all()
 
 
 def test_the_benchmark_runs_whole(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(style_analogies, "STYLES", ("twemoji", "openmoji"))  # noto is an optional package
+    monkeypatch.setattr(art, "STYLES", ("twemoji", "openmoji"))  # noto is an optional package
+    monkeypatch.setattr(retouching, "STEPS", 2)
     config = analogies.Config(
         benchmark="styles", count=3, latent=4, epochs=1, steps=2, out=tmp_path / "run", plots=tmp_path / "plots"
     )
     metrics = analogies.main(config)
     by_key = {(row["style"], row["family"], row["method"]): row for row in metrics["rows"]}
-    assert len(by_key) == len(metrics["rows"]) == 2 * (9 + 8 + 8)
-    for style in style_analogies.STYLES:
+    assert len(by_key) == len(metrics["rows"]) == 2 * (11 + 10 + 10)
+    for style in art.STYLES:
         row = by_key[style, "cats", "unchanged target"]
         assert row["analogies"] == 72 and row["sharpness"]["mean"] == pytest.approx(1, abs=0.1)
         assert by_key[style, "skin tones", "pixel arithmetic"]["analogies"] == 3
         assert all((tmp_path / f"plots/analogies_{name}_{style}.png").exists() for name in ("paste", "composer"))
-        kept = [by_key[style, family, "learned composer"]["mse"]["mean"] for family in style_analogies.FAMILIES]
+        kept = [by_key[style, family, "learned composer"]["mse"]["mean"] for family in art.FAMILIES]
         assert all(0 < mse < 0.2 for mse in kept)
     output = capsys.readouterr().out
     assert "masked paste" in output and "learned on all cats of all styles: Composer(" in output
