@@ -35,7 +35,8 @@ RUNS = (
     "multitask", "multitask-unseen", "multitask-compare", "multitask-best",
     "multitask-best-unseen", "multitask-styles", "multitask-without-twemoji", "multitask-without-openmoji",
     "multitask-without-noto",
-    "composite", "composite-mean", "composite-isolated", "composite-map", "analogies", "analogies-styles",
+    "composite", "composite-mean", "composite-isolated", "composite-map", "composite-learned", "analogies",
+    "analogies-styles", "targets",
 )  # fmt: skip
 SEEDS = (  # those in runs/seeds/, with the prefix seeds- in the records
     "report-order", "exact", "no-copies", "unseen", "report-order-60-steps", "no-copies-300-steps", "unseen-60-steps",
