@@ -21,7 +21,7 @@ WHOLE = 0.72  # of the drawing's height and width: what is larger is an outline,
 CHANGED = 0.25  # of a feature's pixels: it is another if so many differ
 ROWS = (27, 44)  # between which eyes end and a mouth begins
 USUAL_ROW = 35  # where they mostly do
-ALONG = 0.5  # of a feature's pixels: it is outline if more are at the drawing's edge
+ALONG = 0.8  # of a feature's pixels: it is outline if more are at the drawing's edge
 TOUCHED = 0.4  # of a feature's pixels: it goes, as a whole, if more are covered
 NEIGHBOURS = np.ones((3, 3))  # diagonal ones too
 
