@@ -45,6 +45,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(folder):
+    from page import mood, shelf  # they need gradio
+
+    for kept in (shelf.network, shelf.pca, shelf.latents, mood.known):
+        kept.cache_clear()  # the networks of another folder
     before = os.getcwd()
     os.chdir(folder)
     with demo.served(demo.Config(port=free_port())) as address:

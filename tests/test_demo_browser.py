@@ -129,12 +129,12 @@ def test_a_composite_by_hand(browser):
 @pytest.mark.skipif(not COMMITTED, reason="the networks in pretrained/ are not committed yet")
 def test_the_screenshot_of_the_readme_is_drawn(browser):
     """Into plots/, from where `python report.py --collect` takes it."""
-    size = {"width": 1100, "height": 640, "deviceScaleFactor": 1, "mobile": False}
+    size = {"width": 1100, "height": 660, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.refresh()  # at 390 pixels a field had grown
     wait(browser, "#composite img")
     picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB").quantize(256)
-    assert picture.size == (1100, 640) and len(picture.getcolors()) > 100  # not a blank page
+    assert picture.size == (1100, 660) and len(picture.getcolors()) > 100  # not a blank page
     (ROOT / "plots").mkdir(exist_ok=True)
     picture.save(ROOT / "plots/demo.png", optimize=True)
     assert (ROOT / "plots/demo.png").stat().st_size < report.LARGEST
