@@ -248,15 +248,17 @@ def scored(
     answers = {
         name: composites.compose(space, small, methods[name], [config.strength])[0] for name, space in spaces.items()
     }
-    nearest, mse = composites.nearest(answers["composite"], everything, equation)
+    answers["unchanged_target"] = data.to_float(everything.images[equation.target])
+    errors = composites.errors_to_all(answers, everything)
+    nearest, mse = composites.nearest(errors["composite"], equation)
     metrics = {"nearest_emoji": everything.names[nearest], "mse_to_nearest": mse}
     if equation.truth is None:
         others = f"nearest of the other {len(everything.names) - len(set(equation.sources()))} emoji"
         print(f"no true picture is known; {others}: {everything.names[nearest]!r}, MSE {mse:.4f}")
         return metrics, nearest
-    target, truth = (data.to_float(everything.images[i]) for i in (equation.target, equation.truth))
-    scores = composites.score({**answers, "unchanged_target": target}, everything, equation)
+    scores = composites.score(answers, errors, everything, equation)
     print(composites.table(scores, everything.names[equation.truth], len(everything.names)))
+    truth = data.to_float(everything.images[equation.truth])
     by_strength = composites.errors_by_strength(spaces, small, config.method, truth)
     return metrics | scores.pop("composite") | scores | {"mse_to_truth_by_strength": by_strength}, equation.truth
 

@@ -107,15 +107,22 @@ def compose(space: Space, equation: Equation, method: str, strengths: list[float
 # ---------------------------------------------------------------- scores
 
 
-def score(answers: dict[str, torch.Tensor], everything: data.Originals, equation: Equation) -> dict[str, dict]:
+def errors_to_all(answers: dict[str, torch.Tensor], everything: data.Originals) -> dict[str, torch.Tensor]:
+    """(P,) MSE between each (3, H, W) answer and each picture of the source."""
+    return dict(zip(answers, arithmetic.squared_errors(torch.stack(list(answers.values())), everything.images)))
+
+
+def score(
+    answers: dict[str, torch.Tensor], errors: dict[str, torch.Tensor], everything: data.Originals, equation: Equation
+) -> dict[str, dict]:
     """Each answer's scores against the true picture, over all of it and in the region where it differs from the target.
 
-    The rank is among all pictures of the source, 1 for the nearest.
+    The rank is among all pictures of the source, 1 for the nearest, by the answers' errors to all of them.
     """
     truth, target = (data.to_float(everything.images[i]) for i in (equation.truth, equation.target))
     region = (truth - target).abs().amax(0) > arithmetic.VISIBLE_DIFFERENCE
-    errors = arithmetic.squared_errors(torch.stack(list(answers.values())), everything.images)
-    ranks = arithmetic.ranks(errors, [equation.truth] * len(answers), [equation.sources()] * len(answers))
+    count = len(answers)
+    ranks = arithmetic.ranks(list(errors.values()), [equation.truth] * count, [equation.sources()] * count)
     similarities = (arithmetic.similarity(answer, truth, region) for answer in answers.values())
     return {name: {**similarity, "rank_of_truth": rank} for name, similarity, rank in zip(answers, similarities, ranks)}
 
@@ -145,12 +152,10 @@ def errors_by_strength(
     return {"strengths": STRENGTHS, **errors}
 
 
-def nearest(composite: torch.Tensor, everything: data.Originals, equation: Equation) -> tuple[int, float]:
-    """Index of the picture nearest to the (3, H, W) composite, its three sources left out, and the MSE to it."""
-    errors = arithmetic.squared_errors(composite[None], everything.images)[0]
-    errors[equation.sources()] = torch.inf
-    found = int(errors.argmin())
-    return found, (composite - data.to_float(everything.images[found])).square().mean().item()
+def nearest(errors: torch.Tensor, equation: Equation) -> tuple[int, float]:
+    """Index of the picture with the least of a composite's (P,) errors, its three sources left out, and that error."""
+    others = errors.index_fill(0, torch.tensor(equation.sources()), torch.inf)
+    return int(others.argmin()), others.min().clamp_min(0).item()
 
 
 # ---------------------------------------------------------------- principal directions

@@ -32,7 +32,9 @@ def composed(
     small, images = composites.reduced(equation, everything)
     space = composites.space_of(method, arithmetic.network_space(shelf.network(network), images, CPU), images)
     composite = composites.compose(space, small, method, [strength])[0]
-    nearest, error = composites.nearest(composite, everything, equation)
+    answers = {"composite": composite, "unchanged target": data.to_float(everything.images[equation.target])}
+    errors = composites.errors_to_all(answers, everything)
+    nearest, error = composites.nearest(errors["composite"], equation)
     shown = {role: (everything.images[i], f"{role}: {everything.names[i]}") for role, i in zip(ROLES, asked)}
     plus, minus, end = signs(method, strength)
     cells = [shown["target"], plus, shown["featured"], minus, shown["baseline"], end, (composite, "composite")]
@@ -41,8 +43,8 @@ def composed(
     cells += ["", (everything.images[nearest], f"nearest emoji: {everything.names[nearest]}, MSE {error:.4f}")]
     words = f"composite = target + {strength:g} × ({arithmetic.FORMULAS[method]})."
     unknown = "" if truth is not None else "No true picture of it is known."
-    scores = scored(composite, everything, equation) if truth is not None else ""
-    return show.row(*cells) + show.text(words, unknown) + scores
+    scores = composites.score(answers, errors, everything, equation) if truth is not None else {}
+    return show.row(*cells) + show.text(words, unknown) + tabled(scores, len(everything.names))
 
 
 def signs(method: str, strength: float) -> tuple[str, str, str]:
@@ -54,15 +56,13 @@ def signs(method: str, strength: float) -> tuple[str, str, str]:
     return f"{'−' if strength < 0 else '+'} {abs(strength):g} × (", "−", ") ="
 
 
-def scored(composite: torch.Tensor, everything: data.Originals, equation: composites.Equation) -> str:
-    """The scores of the composite and of the unchanged target against the true picture, as an HTML table."""
-    target = data.to_float(everything.images[equation.target])
-    scores = composites.score({"composite": composite, "unchanged target": target}, everything, equation)
+def tabled(scores: dict[str, dict], count: int) -> str:
+    """The scores against the true picture as an HTML table, if there are any; `count` pictures were ranked."""
     rows = [
         (name, f"{row['mse_to_truth']:.4f}", f"{row['ssim_to_truth']:.3f}", str(row["rank_of_truth"]))
         for name, row in scores.items()
     ]
-    return show.table(("to the true picture", "MSE", "SSIM", f"its rank of {len(everything.names)}"), rows)
+    return show.table(("to the true picture", "MSE", "SSIM", f"its rank of {count}"), rows) if rows else ""
 
 
 def gallery(style: str) -> list[tuple]:

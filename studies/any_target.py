@@ -34,7 +34,8 @@ def measure(everything: data.Originals) -> tuple[list[dict], dict[str, torch.Ten
         for method, label in METHODS.items():
             space = composites.space_of(method, network, images)
             composite = composites.compose(space, small, method, [1.0])[0]
-            nearest, mse = composites.nearest(composite, everything, equation)
+            errors = composites.errors_to_all({label: composite}, everything)
+            nearest, mse = composites.nearest(errors[label], equation)
             about = {"target": everything.names[equation.target], "method": label}
             rows.append(about | {"nearest": everything.names[nearest], "mse": mse})
             made[method].append(composite)

@@ -12,10 +12,11 @@ def test_nearest_leaves_the_sources_out(made):
     originals = made([f"emoji {i}" for i in range(6)])
     picture = data.to_float(originals.images[3])
     for sources, expected in (((0, 1, 2), 3), ((3, 1, 2), None)):
-        found, error = composites.nearest(picture, originals, composites.Equation(*sources, None, []))
+        errors = composites.errors_to_all({"composite": picture}, originals)
+        found, error = composites.nearest(errors["composite"], composites.Equation(*sources, None, []))
         others = {i: (data.to_float(originals.images[i]) - picture).square().mean() for i in range(6)}
         kept = {i: value for i, value in others.items() if i not in sources}
-        assert found == min(kept, key=kept.get) and error == pytest.approx(float(kept[found]))
+        assert found == min(kept, key=kept.get) and error == pytest.approx(float(kept[found]), abs=1e-6)
         assert expected in (None, found) and found not in sources
 
 
