@@ -59,9 +59,11 @@ def built():
 
     with gradio.Blocks(title="The emoji autoencoder lab", analytics_enabled=False) as blocks:
         gradio.Markdown("# The emoji autoencoder lab\nEmoji faces as 128 numbers, and what can be done with them.")
-        for name, part in (("Composite", composite), ("Reconstruct", reconstruct), ("Happy or sad", mood)):
-            with gradio.Tab(name):
-                part.tab()
+        with gradio.Tab("Composite"):
+            composite.tab()
+        for name, part in (("Reconstruct", reconstruct), ("Happy or sad", mood)):
+            with gradio.Tab(name) as opened:
+                part.tab(opened)
         gradio.Markdown("Pictures: Twemoji (CC-BY 4.0), OpenMoji (CC BY-SA 4.0), Noto Emoji (Apache-2.0).")
     return blocks.queue(max_size=VISITORS, default_concurrency_limit=1)
 

@@ -21,14 +21,13 @@ def uploaded(path: str) -> torch.Tensor:
     return shelf.opened(encoded)
 
 
-def field(usual: str, tab: str) -> tuple[gradio.State, torch.Tensor]:
-    """A text for an emoji and a button for a picture: the state of what was chosen last, and its first."""
-    first = named(usual)
-    picture = gradio.State(first)
+def field(usual: str, tab: str) -> gradio.State:
+    """A text for an emoji and a button for a picture: the state of what was chosen last."""
+    picture = gradio.State(named(usual))
     with gradio.Row():
         name = gradio.Textbox(usual, label="an emoji", max_length=200, elem_id=f"{tab}-emoji", scale=3)
         upload = gradio.UploadButton("or your own picture", elem_id=f"{tab}-upload", scale=1)
     once = {"concurrency_id": "one", "show_progress": "hidden"}
     gradio.on([name.submit, name.blur], show.in_a_line(named), name, picture, api_name=f"{tab}_emoji", **once)
     upload.upload(show.in_a_line(uploaded), upload, picture, api_name=f"{tab}_picture", **once)
-    return picture, first
+    return picture

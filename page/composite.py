@@ -78,7 +78,7 @@ def picked(style: str, role: str, event: gradio.SelectData) -> list:
 
 
 def tab() -> None:
-    """The tab's fields, and what happens when one changes."""
+    """The tab's fields, and what happens when one changes. It is seen first, and filled before anybody asks."""
     with gradio.Row():
         texts = [
             gradio.Textbox(usual, label=role, max_length=200, elem_id=role) for role, usual in zip(ROLES, USUAL)

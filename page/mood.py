@@ -43,12 +43,12 @@ def judged(picture: torch.Tensor) -> str:
     return show.row((picture, said)) + f'<img class="wide" src="{drawn}" alt="the map of latents">'
 
 
-def tab() -> None:
-    """The tab's fields, and what happens when one changes."""
-    picture, first = choose.field("crying face", "mood")
+def tab(opened: gradio.Tab) -> None:
+    """The tab's fields, and what happens when it is opened or one changes."""
+    picture = choose.field("crying face", "mood")
     gradio.Markdown("It was trained on 23 faces and has two answers: a pizza is happy or sad too, often for sure.")
-    answer = gradio.HTML(show.at_first(judged, first), elem_id="mood", min_height=150)
+    answer = gradio.HTML(show.COMING, elem_id="mood", min_height=150)
     gradio.on(
-        [picture.change], show.in_a_line(judged), picture, answer, trigger_mode="always_last", api_name="mood",
-        concurrency_id="one", show_progress="minimal",
+        [opened.select, picture.change], show.in_a_line(judged), picture, answer, trigger_mode="always_last",
+        api_name="mood", concurrency_id="one", show_progress="minimal",
     )  # fmt: skip

@@ -59,10 +59,10 @@ def interpolated(picture: torch.Tensor, other: str, network: str) -> str:
     return show.row(*((image, f"{part:.0%}") for image, part in zip(made, parts.tolist())), kind="small")
 
 
-def tab() -> None:
-    """The tab's fields, and what happens when one changes."""
-    picture, first = choose.field("grinning face", "reconstruct")
-    answer = gradio.HTML(show.at_first(reconstructed, first), elem_id="reconstruction", min_height=150)
+def tab(opened: gradio.Tab) -> None:
+    """The tab's fields, and what happens when it is opened, where PCA is fitted the first time, or one changes."""
+    picture = choose.field("grinning face", "reconstruct")
+    answer = gradio.HTML(show.COMING, elem_id="reconstruction", min_height=150)
     network = gradio.Radio(
         [(pretrained.NETWORKS[name].title, name) for name in NETWORKS], value="report",
         label="network of what follows", elem_id="walker",
@@ -75,11 +75,9 @@ def tab() -> None:
             gradio.Slider(-FARTHEST, FARTHEST, 0.0, step=0.1, label=f"direction {k + 1}", min_width=150)
             for k in range(DIRECTIONS)
         ]
-    start = show.at_first(walked, first, "report", *DIRECTIONS * [0.0])
-    moved = gradio.HTML(start, elem_id="moved", min_height=150)
+    moved = gradio.HTML(show.COMING, elem_id="moved", min_height=150)
     other = gradio.Textbox("crying face", label="on the way to another emoji", max_length=200, elem_id="other")
-    way = show.at_first(interpolated, first, "crying face", "report")
-    between = gradio.HTML(way, elem_id="between", min_height=100)
+    between = gradio.HTML(show.COMING, elem_id="between", min_height=100)
     moves = [network.change, *(slider.change for slider in sliders)]
     for name, function, fields, place, events in (
         ("reconstruct", reconstructed, [picture], answer, []),
@@ -87,6 +85,6 @@ def tab() -> None:
         ("interpolate", interpolated, [picture, other, network], between, [network.change, other.submit, other.blur]),
     ):
         gradio.on(
-            [picture.change, *events], show.in_a_line(function), fields, place, trigger_mode="always_last",
-            api_name=name, concurrency_id="one", show_progress="minimal",
+            [opened.select, picture.change, *events], show.in_a_line(function), fields, place,
+            trigger_mode="always_last", api_name=name, concurrency_id="one", show_progress="minimal",
         )  # fmt: skip

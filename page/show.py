@@ -30,6 +30,8 @@ table.table td, table.table th { padding: 3px 14px 3px 0 !important; text-align:
 footer { display: none !important; }
 """
 
+COMING = "<p>The pictures come in a few seconds.</p>"  # in a tab that has just been opened
+
 
 def uri(encoded: bytes) -> str:
     """A PNG as the address of a picture that is in the page itself."""

@@ -99,6 +99,7 @@ def write(browser, selector: str, text: str) -> None:
 
 def html(browser, selector: str) -> str:
     """The content of an answer, without what gradio shows above it while it waits."""
+    wait(browser, f"{selector} .prose img")  # a tab is filled when it is opened
     return wait(browser, f"{selector} .prose").get_attribute("innerHTML")
 
 
