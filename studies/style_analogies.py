@@ -120,9 +120,9 @@ def retouchers(others: list[Style], original: Compose) -> dict[str, retouching.R
         parts = []
         for style, family in product(others, [family for family in FAMILIES if family != "cats"]):
             known = style.analogies[family].first(RETOUCHED)
-            target, baseline, featured, truth = map(style.images, vars(known).values())
+            target, baseline, featured = map(style.images, (known.target, known.baseline, known.featured))
             compose = original if method == ORIGINAL else chosen(others, method, family, None)
-            parts.append((compose(target, baseline, featured), target, featured, truth))
+            parts.append((compose(target, baseline, featured), target, featured, style.images(known.truth)))
         found[method] = retouching.learned(*map(torch.cat, zip(*parts)))
     return found
 

@@ -148,6 +148,19 @@ def test_a_blurred_answer_is_less_sharp(styles):
     assert (style_scores.score(blurred, style, "cats")["sharpness"] < 0.8).all()
 
 
+def test_a_retoucher_changes_nothing_at_first_and_learns_what_is_missing(monkeypatch):
+    truth = torch.rand(16, 3, 64, 64, generator=data.generator("retouched", 0)) * 0.5
+    target, featured = torch.zeros_like(truth), torch.ones_like(truth)
+    composites = truth + 0.4
+    monkeypatch.setattr(retouching, "STEPS", 0)
+    assert torch.equal(
+        retouching.learned(composites, target, featured, truth).retouch(composites, target, featured), composites
+    )
+    monkeypatch.setattr(retouching, "STEPS", 25)
+    made = retouching.learned(composites, target, featured, truth).retouch(composites, target, featured)
+    assert (made - truth).square().mean() < 0.5 * (composites - truth).square().mean()
+
+
 def test_the_benchmark_runs_whole(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(art, "STYLES", ("twemoji", "openmoji"))  # noto is an optional package
     monkeypatch.setattr(retouching, "STEPS", 2)
