@@ -1,132 +1,113 @@
 """Part 1: a convolutional autoencoder, 64x64x3 pixels to 128 numbers and back, on emoji faces.
 
-    python autoencoder.py                                       # the original's order: copy, then split
-    python autoencoder.py --resume                              # go on after a kill, to the same bits
-    python autoencoder.py --split emoji --out runs/unseen       # test emoji never seen in training
-    python autoencoder.py --preset best --split emoji --out runs/best  # a network that beats PCA on unseen emoji
-    python autoencoder.py --preset best --split emoji --out runs/best --beside runs/unseen  # drawn beside another one
-    python autoencoder.py --evaluate pretrained/report          # its test numbers again, without training
-    python autoencoder.py --source openmoji --also twemoji --out runs/openmoji  # another art style, and one more to train on
+    python autoencoder.py                                       # the coursework's order: copy, then split
+    python autoencoder.py --resume                              # continue after a kill, to the same bits
+    python autoencoder.py --split unseen --out runs/unseen      # test emoji never seen in training
+    python autoencoder.py --preset best --split unseen --out runs/best  # a network that beats PCA on unseen emoji
+    python autoencoder.py --preset best --split unseen --out runs/best --reference runs/unseen  # another one beside it
+    python autoencoder.py --evaluate pretrained/coursework      # its test numbers again, without training
+    python autoencoder.py --seeds 5 --out runs/seeds            # mean and standard deviation over five seeds
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
-Expect a test MSE of about 0.014 (PCA with 128 components: 0.005) after 40 to 75 s on 2 cores, whatever the processor;
-the best preset takes 2 to 3 minutes on 2 cores that compute in bfloat16, 4 to 5 on others.
+Expect a test MSE of about 0.014 (PCA with 128 components: 0.005) after 20 to 75 s on 2 cores; the best preset takes 1
+to 3 minutes where the processor computes in bfloat16, 4 to 5 elsewhere.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from common import command_line
-from common.errors import at_least
-from lab.options import BestRun, ReportRun
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config(ReportRun):
-    """Train the original's autoencoder and print its test error beside PCA's and the mean image's."""
-
-    evaluate: Path | None = None  # folder of a finished run: test its network again, without training
-    beside: Path | None = None  # folder of another trained network to show as a row
-    out: Path = Path("runs/autoencoder")  # folder of the record and the weights
-
-
-@dataclass(frozen=True, kw_only=True)
-class BestConfig(BestRun):
-    """Train the best preset's autoencoder and print its test error beside PCA's and the mean image's."""
-
-    refine_steps: int = 30  # steps that improve each test image's latent for a second test error; 0: none
-    evaluate: Path | None = None  # folder of a finished run: test its network again, without training
-    beside: Path | None = None  # folder of another trained network to show as a row
-    out: Path = Path("runs/autoencoder")  # folder of the record and the weights
-
-    def __post_init__(self):
-        super().__post_init__()
-        at_least(0, refine_steps=self.refine_steps)
-
-
-if __name__ == "__main__":
-    command_line.answer(Config, BestConfig)  # --help and mistakes: before the imports that take seconds
+from lab import cli  # before torch: it sets the environment
 
 import torch
 
 import data
-from common import charts, figures
-from lab import baselines, evaluation, networks, presets, records, trained, training
-from lab.contract import decode_all, encode_all
+from lab import figures, networks, pretrained, runs, training
+from lab.networks import Autoencoder, decode_all, encode_all
+from lab.options import TrainingRun
+from lab.pictures import Splits
+from lab.training import Trained
 
 
-def rows(network: presets.Trained, metrics: dict, images: torch.Tensor, other, device) -> list:
-    """(label, pictures) of each row of the figure: (N, 3, 64, 64) originals, and what networks and PCA make of them.
+@dataclass(frozen=True, kw_only=True)
+class Config(TrainingRun):
+    """Train an autoencoder and print its test error beside those of PCA and of the mean image."""
 
-    `other` is None, or another network and its metrics.
-    """
+    seeds: int | None = None  # run with the seeds 0, 1 and so on, below --out, and print mean and standard deviation
+    evaluate: Path | None = None  # folder of a finished run: test its network again, without training
+    reference: Path | None = None  # folder of another trained network, to show in the figure
+    out: Path = Path("runs/autoencoder")  # folder of the record and the weights
 
-    def row(model, its: dict) -> tuple[str, torch.Tensor]:
-        whose = "original's network" if its["preset"] == "report" else f"{its['preset']} preset"
-        if its["network"] not in networks.ARCHITECTURES:
-            whose = Path(its["network"]).name
-        label = f"{whose}\ntest MSE {its['test_mse']:.4f}"
-        return label, decode_all(model, encode_all(model, images, device), device)
-
-    pca = f"PCA, {network.pca.n_components_} numbers\ntest MSE {metrics['pca_mse']:.4f}"
-    return [
-        ("picture", images),
-        *([row(*other)] if other else []),
-        (pca, baselines.reconstruct(network.pca, images)),
-        row(network.model, metrics),
-    ]
+    def __post_init__(self):
+        super().__post_init__()
+        cli.require_range(2, 1000, seeds=self.seeds)
 
 
-def rows_by_style(network: presets.Trained, splits: data.Splits, metrics: dict, config, device) -> tuple[list, list]:
-    """The rows of the figure of all styles, and the names above: of the first five test emoji that all styles have."""
-    originals, styles = splits.originals, list(metrics["styles"])
-    tested = data.examples(splits.test, len(splits.test)).tolist()
-    columns = [[originals.counterpart(i, style) for style in styles] for i in tested]
+def network_label(metrics: dict) -> str:
+    """What the figure calls a network."""
+    names = {"coursework": "coursework's network", "best": "best preset"}
+    own = metrics["network"] not in networks.ARCHITECTURES
+    return f"{Path(metrics['network']).name if own else names[metrics['preset']]}\ntest MSE {metrics['test_mse']:.4f}"
+
+
+def draw(trained: Trained, splits: Splits, metrics: dict, reference: tuple[Autoencoder, dict] | None, config) -> None:
+    """Learning curves, and the first five test emoji, upright, with what PCA and the networks make of them."""
+    emoji = splits.test.examples()
+    images, titles = splits.pictures.images[emoji], [splits.pictures.names[i] for i in emoji]
+    pca = f"PCA, {metrics['pca_components']} components"
+    rows = [("picture", images)]
+    for model, numbers in [reference] if reference else []:
+        rows.append((network_label(numbers), decode_all(model, encode_all(model, images))))
+    rows.append((f"{pca}\ntest MSE {metrics['pca_mse']:.4f}", training.pca_reconstructions(trained.pca, images)))
+    rows.append((network_label(metrics), decode_all(trained.model, encode_all(trained.model, images))))
+    lines = {pca: metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
+    prefix = "autoencoder" if config.preset == "coursework" else f"autoencoder_{config.preset}"
+    figures.learning_curves(trained.history, config.plots / f"{prefix}_curves.png", lines)
+    figures.reconstructions(rows, titles, config.plots / f"{prefix}_reconstructions.png")
+    if splits.other_styles:
+        draw_styles(trained, splits, metrics, config, config.plots / f"{prefix}_styles.png")
+
+
+def draw_styles(trained: Trained, splits: Splits, metrics: dict, config: Config, path: Path) -> None:
+    """The first four test emoji that all styles have, in every style, with what PCA and the network make of them."""
+    pictures, styles = splits.pictures, list(metrics["styles"])
+    columns = [[pictures.counterpart(i, style) for style in styles] for i in splits.test.examples(len(splits.test))]
     columns = [column for column in columns if None not in column][:4]
     rows = []
     for style, emoji in zip(styles, zip(*columns)):
-        images, errors = originals.images[list(emoji)], metrics["styles"][style]
-        label = f"{style},\nnever in training" if style == config.hold_out_style else style
-        decoded = decode_all(network.model, encode_all(network.model, images, device), device)
+        images, errors = pictures.images[list(emoji)], metrics["styles"][style]
         rows += [
-            (label, images),
-            (f"PCA\ntest MSE {errors['pca_mse']:.4f}", baselines.reconstruct(network.pca, images)),
-            (f"network\ntest MSE {errors['test_mse']:.4f}", decoded),
+            (f"{style},\nnever in training" if style == config.hold_out_style else style, images),
+            (f"PCA\ntest MSE {errors['pca_mse']:.4f}", training.pca_reconstructions(trained.pca, images)),
+            (f"network\ntest MSE {errors['test_mse']:.4f}", decode_all(trained.model, encode_all(trained.model, images))),
         ]
-    return rows, [originals.names[column[0]] for column in columns]
+    figures.reconstructions(rows, [pictures.names[column[0]] for column in columns], path)
 
 
-def draw(network: presets.Trained, splits: data.Splits, metrics: dict, other, config, device) -> None:
-    """Learning curves, and reconstructions of the first five test emoji, upright and in their own colours."""
-    emoji = data.examples(splits.test)
-    titles = [splits.originals.names[i] for i in emoji]
-    lines = {f"PCA, {config.latent} components": metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
-    prefix = "autoencoder" if config.preset == "report" else f"autoencoder_{config.preset}"
-    shown = rows(network, metrics, splits.originals.images[emoji], other, device)
-    print("figure", charts.learning_curves(network.history, config.plots / f"{prefix}_curves.png", lines))
-    print("figure", figures.reconstructions(shown, titles, config.plots / f"{prefix}_reconstructions.png"))
-    if splits.elsewhere:
-        of_styles = rows_by_style(network, splits, metrics, config, device)
-        print("figure", figures.reconstructions(*of_styles, config.plots / f"{prefix}_styles.png"))
+def evaluate(config: Config) -> dict:
+    """Test the network of a finished run again. Returns its test numbers; writes nothing."""
+    model, options = pretrained.reopen(config)
+    splits = data.load(options)
+    trained = training.reopened(model, options, splits)
+    return pretrained.compare(config.evaluate, training.errors(trained, splits.test, options.refine_steps))
 
 
-def main(config: Config | BestConfig) -> dict:
-    """Train, evaluate, draw and record. Returns the metrics that go into metrics.json.
-
-    With --evaluate no more than the test numbers of the run there, in its source's style; nothing is written.
-    """
+def main(config: Config) -> dict:
+    """Train, test, draw and record. Returns the metrics that go into metrics.json, or those of --evaluate, --seeds."""
     if config.evaluate:
-        run, network, splits, device = evaluation.reopened(config, Config, BestConfig)
-        return evaluation.beside_record(config.evaluate, trained.test_errors(network, splits.test, run, device))
-    device = training.choose_device(config.device)
-    config = presets.settled(config, device, records.resumed_config(config))
+        return evaluate(config)
+    if config.seeds:
+        return runs.over_seeds(main, config)
+    config = training.resolve_options(config)
     splits = data.load(config)
-    other = trained.beside(config.beside, config, splits.originals) if config.beside else None
-    with records.recording(config, splits.originals, device) as record:
-        network, metrics = trained.train_and_save(config, splits, device, record)
-        draw(network, splits, metrics, other, config, device)
-        return record.finish(metrics)
+    reference = pretrained.load_reference(config.reference, config, splits.pictures) if config.reference else None
+    with runs.opened(config, splits.pictures) as run:
+        trained = training.fit(config, splits, run)
+        metrics = training.test(trained, splits, config)
+        networks.save(trained.model, splits.pictures, config.out)
+        draw(trained, splits, metrics, reference, config)
+        print(f"record in {config.out}/, figures in {config.plots}/")
+        return run.finish(metrics)
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config, BestConfig)
+    cli.run(main, Config)

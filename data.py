@@ -1,281 +1,286 @@
-"""Emoji in, splits out: the one place where pictures are gathered, augmented and split.
+"""Emoji in, splits out: the one place where pictures are filtered, copied, augmented and split.
 
-    python data.py                     # the table of the dataset and plots/contact_sheet.png
-    python data.py --source twemoji    # the same, certainly offline
-    python data.py --source openmoji --also twemoji  # other artists' emoji, as further training material
+    python data.py                                   # counts, and plots/contact_sheet.png
+    python data.py --source openmoji --also twemoji  # other styles, as further training material
+    python data.py --source hub                      # the coursework's own dataset
 
 Every script takes its pictures from `load`, as uint8 tensors that stay in memory.
 """
 
-import os
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Iterable
+from typing import Sequence
 
-from common.options import KEYWORD, DataConfig
+from lab import cli, sources  # before torch: it sets the environment
+
+import torch
+
+from lab.cli import UserError
+from lab.names import normalise, twin_key
+from lab.options import KEYWORD, DataOptions
+from lab.pictures import COPIES, FOLD, SPLIT, Part, Pictures, Splits, generator, seed_for
+from lab.sources import SOURCES
+
+FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
+FOLDS = 5
+PARTS = (0.6, 0.2, 0.2)  # train, validation and test
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(DataConfig):
-    """Print the table of the dataset and save a contact sheet of its originals."""
+class Config(DataOptions):
+    """Print the counts of the dataset and save a contact sheet of its pictures."""
 
-    plots: Path = Path("plots")  # folder for the contact sheet
-
-
-if __name__ == "__main__":
-    from common import command_line
-
-    command_line.answer(Config)  # --help and mistakes: before the imports that take seconds
-
-import torch
-from PIL import UnidentifiedImageError
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
-
-from common import sources, splitting
-from common.copies import augment
-from common.errors import UserError
-from common.names import normalise, twin_key
-from common.originals import Originals, joined, matching, take, without  # noqa: F401
-from common.pictures import FORMATS, SIZE, UNDECODABLE, open_picture, to_tensor
-from common.seeds import generator, seed_for  # noqa: F401
-from common.sources import Row
-
-FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
+    plots: Path = Path("plots")  # folder of the contact sheet
 
 
-@dataclass(frozen=True)
-class Part(Dataset):
-    """One part of a split: images and the originals they were made from."""
-
-    images: torch.Tensor  # (M, 3, SIZE, SIZE) uint8
-    emoji: torch.Tensor  # (M,) int64, index into the originals
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.images[index], self.emoji[index]
+# ---------------------------------------------------------------- filter
 
 
-@dataclass(frozen=True)
-class Splits:
-    originals: Originals
-    train: Part  # of all styles but one that is held out
-    val: Part  # of the source
-    test: Part  # of the source
-    elsewhere: dict[str, Part] = field(default_factory=dict)  # further tests: of each other style
+def load_pictures(source: str = "twemoji", keyword: str | None = None, skip_bad: bool = False) -> Pictures:
+    """Every picture of `source` whose description contains `keyword`, once. Raises UserError.
 
-    def tests(self) -> dict[str, Part]:
-        """The test sets by style, the source's first."""
-        return {self.originals.source: self.test} | self.elsewhere
-
-    def counts(self) -> dict[str, int]:
-        """Sizes as the report prints them, with the number of distinct names."""
-        parts = (self.train, self.val, *self.tests().values())
-        originals, images = len(torch.cat([part.emoji for part in parts]).unique()), sum(map(len, parts))
-        sizes = {"originals": originals, "copies": images - originals, "images": images}
-        sizes |= {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
-        sizes |= {"test_in_other_styles": sum(map(len, self.elsewhere.values()))} if self.elsewhere else {}
-        return sizes | {"distinct_names": len(set(map(twin_key, self.originals.names)))}
-
-    def leaked(self) -> int:
-        """Number of test images whose emoji, or a twin or mirror image of it, is in the training set in any style."""
-        seen = self.originals.related(self.train.emoji.unique().tolist())
-        return sum(i in seen for part in self.tests().values() for i in part.emoji.tolist())
-
-
-# ---------------------------------------------------------------- pictures
-
-
-def memory() -> int:
-    """Bytes of this machine's memory; 16 GB where it does not say."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**34
-
-
-def decode(rows: Iterable[Row], source: str, keyword: str, skip_bad: bool) -> Originals:
-    """Open the pictures whose normalised name contains the keyword.
-
-    Raises UserError for a keyword without matches, a picture that cannot be decoded or more than the memory holds.
+    The default keyword is KEYWORD; for the user's own pictures, if no description has it, all of them.
     """
+    rows = sources.rows_of(source)
+    if keyword is None and source not in SOURCES:
+        rows = list(rows)
+        keyword = KEYWORD if any(KEYWORD in normalise(row.text) for row in rows) else ""
+    keyword = KEYWORD if keyword is None else keyword
     names, images, codes, skipped, left_out = [], [], [], 0, 0
-    most = memory() // (2 * 3 * SIZE**2)  # each is in memory twice when they are stacked
-    for text, label, read, code in rows:
-        name = normalise(text)
+    for row in rows:
+        name = normalise(row.text)
         if normalise(keyword) not in name:
             left_out += 1
             continue
         try:
-            images.append(to_tensor(open_picture(read())))
-        except UNDECODABLE as error:
+            images.append(sources.decode(row.read()))
+        except (UserError, OSError, ValueError) as error:
             if not skip_bad:
-                reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
-                remedy = "mend it, or leave it out with --skip-bad"
-                raise UserError(f"{label} cannot be decoded ({reason}); {remedy}") from None
+                raise UserError(f"{row.label}: {error}; fix it, or leave it out with --skip-bad") from None
             skipped += 1
             continue
         names.append(name)
-        codes.append(code)
-        if len(names) > most:
-            raise UserError(f"{source} has more than the {most} pictures that the memory holds; choose by --keyword")
-    if skipped and not names:
-        raise UserError(f"none of the {skipped} pictures of {source} can be decoded; see why without --skip-bad")
+        codes.append(row.code)
     if not names:
-        raise UserError(f"no emoji of {source} matches --keyword {keyword!r}; try another word, or '' for all")
-    return Originals(source, names, torch.stack(images), codes, [source] * len(names), skipped, keyword, left_out)
+        found = f"{skipped} pictures cannot be decoded and none" if skipped else "no picture"
+        raise UserError(f"{found} of {source} matches --keyword {keyword!r}; try another word, or '' for all")
+    return Pictures(source, names, torch.stack(images), codes, [source] * len(names), keyword, skipped, left_out)
 
 
-def load_originals(source: str = "twemoji", keyword: str | None = None, skip_bad: bool = False) -> Originals:
-    """Every picture of `source` whose description contains `keyword`, once. Raises UserError.
+def load_styles(options: DataOptions) -> Pictures:
+    """The pictures of the source and of the further styles, without those held out. Raises UserError."""
+    own = load_pictures(options.source, options.keyword, options.skip_bad)
+    others = [*options.also, *([options.hold_out_style] if options.hold_out_style else [])]
+    if len({own.source, *others}) <= len(others):
+        raise UserError("--source, --also and --hold-out-style name the same style twice; name each once")
+    styles = [load_pictures(style, own.keyword, options.skip_bad) for style in others]
+    return own.joined(styles).without(options.hold_out)
 
-    Without a keyword it is KEYWORD, but for the user's own pictures, if it is in none of their descriptions: then all.
+
+@lru_cache(maxsize=1)
+def all_pictures(source: str, also: tuple[str, ...], skip_bad: bool) -> Pictures:
+    """Every picture of the training styles. Cached: the folds of Part 2 ask for them again and again."""
+    return load_styles(DataOptions(source=source, also=also, keyword="", skip_bad=skip_bad))
+
+
+def with_others(pictures: Pictures, options: DataOptions) -> Pictures | None:
+    """The pictures of the training styles that are no faces, nor twins or look-alikes of one, if training asks for them.
+
+    A face in one style is one in all, and so is what is held out.
     """
-    if keyword and not normalise(keyword):
-        raise UserError(f"--keyword {keyword!r} has no letter that counts in a name; try another word, or '' for all")
-    name, rows = sources.rows_of(source)
-    if keyword is None:
-        fits_none = name not in sources.SOURCES and not any(KEYWORD in normalise(text) for text, *_ in rows)
-        keyword = "" if fits_none else KEYWORD
-    return decode(rows, name, keyword, skip_bad)
+    if not getattr(options, "other_pictures", None):
+        return None
+    everything = all_pictures(pictures.source, options.also, options.skip_bad)
+    faces = {*map(twin_key, pictures.names), *(twin_key(normalise(name)) for name in options.hold_out)}
+    banned = everything.related(i for i, name in enumerate(everything.names) if twin_key(name) in faces)
+    return everything.take([i for i in range(len(everything)) if i not in banned])
 
 
-# ---------------------------------------------------------------- copies and splits
+# ---------------------------------------------------------------- copy and augment
 
 
-def expand(originals: Originals, indices: torch.Tensor, config: DataConfig, part: str) -> Part:
-    """The originals at `indices`, followed by `config.copies` copies of each."""
-    copied = indices.repeat(0 if config.copies == "none" else config.copies)
-    copies = originals.images[copied]
-    if config.augment == "report" and len(copied):
-        copies = augment(copies, seed_for(f"augmentation of {part}", config.seed))
-    return Part(torch.cat([originals.images[indices], copies]), torch.cat([indices, copied]))
+def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
+    """The coursework's augmentation, drawn anew for each of the (N, 3, H, W) uint8 images."""
+    from torchvision.transforms import v2  # takes a second to import
+
+    transform = v2.Compose(
+        [
+            v2.RandomHorizontalFlip(),
+            # On the inverse, the corners that a rotation brings in are 0, and so become white without a seam.
+            v2.RandomInvert(1),
+            v2.RandomRotation(10, interpolation=v2.InterpolationMode.BILINEAR),  # degrees
+            v2.RandomInvert(1),
+            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
+        ]
+    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for pictures this small a second thread only waits
+    try:
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
+            torch.manual_seed(seed)
+            return torch.stack([transform(image) for image in images])
+    finally:
+        torch.set_num_threads(threads)
 
 
-def check(originals: Originals, config: DataConfig) -> None:
-    """Raise UserError unless there are enough originals for a split, and enough memory for their copies."""
-    distinct = len(set(originals.own.keys))
-    if distinct < FEWEST_NAMES:
-        found = f"only {distinct} distinct names match --keyword {originals.keyword!r}"
-        raise UserError(f"{found}; a split needs {FEWEST_NAMES}")
-    images = len(originals.names) * (1 if config.copies == "none" else 1 + config.copies)
-    needed = images * 3 * SIZE**2 * 10  # bytes: twice as uint8, and twice as float32 for PCA
-    if needed > memory():
-        has = f"this machine has {memory() // 2**30}"
-        raise UserError(f"--copies {config.copies} needs {needed // 2**30} GB, and {has}; give fewer")
+def expand(pictures: Pictures, indices: torch.Tensor, options: DataOptions, part: str) -> Part:
+    """The pictures at `indices`, followed by `options.copies` copies of each, augmented as the options say."""
+    copied = indices.repeat(0 if options.copies == "none" else options.copies)
+    copies = pictures.images[copied]
+    if options.augment == "coursework" and len(copied):
+        copies = augment(copies, seed_for(f"{COPIES} {part}", options.seed))
+    return Part(torch.cat([pictures.images[indices], copies]), torch.cat([indices, copied]))
 
 
-def split(originals: Originals, config: DataConfig) -> Splits:
-    """Copy and split the originals in the order that `config.split` says, those of every style. Raises UserError."""
-    check(originals, config)
-    styles = list(dict.fromkeys(originals.styles))
-    cut = split_report if config.split == "report" else split_emoji
-    parts = cut(originals, config, {style: originals.of_style(style) for style in styles})
-    trained = [parts[style][0] for style in styles if style != config.hold_out_style]
-    train = Part(torch.cat([part.images for part in trained]), torch.cat([part.emoji for part in trained]))
-    _, val, test = parts[originals.source]
-    return Splits(originals, train, val, test, {s: parts[s][2] for s in styles if s != originals.source})
+def part_name(part: str, style: str, pictures: Pictures) -> str:
+    """Names the random draws of a part's copies: those of the source are the same with and without other styles."""
+    return part if style == pictures.source else f"{part} of {style}"
 
 
-def split_report(originals: Originals, config: DataConfig, members: dict[str, torch.Tensor]) -> dict[str, list[Part]]:
-    """Copy, then split, each style for itself: its train, validation and test images."""
-    parts = {}
-    for style, indices in members.items():
-        whole = expand(originals, indices, config, named_part("all", style, originals))
-        parts[style] = [Part(*whole[chosen]) for chosen in splitting.split_images(len(whole), config.seed)]
-    return parts
+# ---------------------------------------------------------------- split
 
 
-def split_emoji(originals: Originals, config: DataConfig, members: dict[str, torch.Tensor]) -> dict[str, list[Part]]:
-    """Split, then copy: each style's train, validation and test images. No emoji crosses, in whatever style."""
-    divided = splitting.divide(originals, config.seed)
+def split_names(keys: Sequence[str], seed: int) -> list[set[str]]:
+    """The distinct keys in random order, dealt out 60/20/20.
+
+    Keys with equally many pictures are dealt together. Otherwise chance alone decides how many of the few sextets of
+    skin-tone twins are tested on, and with them the size of the test set.
+    """
+    distinct, sizes = sorted(set(keys)), Counter(keys)
+    shuffled = [distinct[i] for i in torch.randperm(len(distinct), generator=generator(SPLIT, seed))]
+    shuffled.sort(key=sizes.get)
+    return [{key for i, key in enumerate(shuffled) if i % 5 in places} for places in ((0, 2, 4), (1,), (3,))]
+
+
+def split_unseen(pictures: Pictures, options: DataOptions, styles: list[str]) -> dict[str, list[Part]]:
+    """Split the emoji, then copy: each style's train, validation and test images.
+
+    This is where the unseen split is guaranteed: a picture that is related to one of a later part is dropped. Emoji
+    that the source does not have are for training.
+    """
+    _, val, test = (
+        {i for i, key in enumerate(pictures.keys) if key in keys}
+        for keys in split_names(pictures.own.keys, options.seed)
+    )
+    train = {*range(len(pictures))} - val - test - pictures.related(val | test)
+    parts = {"train": train, "val": val - pictures.related(test), "test": test}
     return {
         style: [
-            expand(originals, part[torch.isin(part, indices)], config, named_part(name, style, originals))
-            for part, name in zip(divided, ("train", "val", "test"))
+            expand(
+                pictures,
+                torch.tensor(sorted(members & {*pictures.of_style(style).tolist()}), dtype=torch.int64),
+                options,
+                part_name(name, style, pictures),
+            )
+            for name, members in parts.items()
         ]
-        for style, indices in members.items()
+        for style in styles
     }
 
 
-def named_part(part: str, style: str, originals: Originals) -> str:
-    """What names the generator of a part's copies: those of the source are the same with and without other styles."""
-    return part if style == originals.source else f"{part} of {style}"
+def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]) -> dict[str, list[Part]]:
+    """Copy, then split the images: each style's train, validation and test images. Copies are in all parts."""
+    parts = {}
+    for style in styles:
+        images = expand(pictures, pictures.of_style(style), options, part_name("all", style, pictures))
+        order = torch.randperm(len(images), generator=generator(SPLIT, options.seed))
+        train, val = (int(part * len(images)) for part in PARTS[:2])
+        parts[style] = [Part(*images[chosen]) for chosen in order.tensor_split((train, train + val))]
+    return parts
 
 
-def gather(config: DataConfig) -> Originals:
-    """The originals of the source and of the other styles that the config asks for. Raises UserError."""
-    own = load_originals(config.source, config.keyword, config.skip_bad)
-    others = [*config.also, *([config.hold_out_style] if config.hold_out_style else [])]
-    for style in others:
-        if style in ("auto", own.source) or others.count(style) > 1:
-            what = "is no style" if style == "auto" else "is named twice"
-            raise UserError(f"{style} {what}; --source, --also and --hold-out-style are different sources")
-    return joined(own, [load_originals(style, own.keyword, config.skip_bad) for style in others])
+def require_names(pictures: Pictures) -> None:
+    """Raise UserError if there are too few emoji to split."""
+    if (distinct := len(set(pictures.own.keys))) < FEWEST_NAMES:
+        found = f"only {distinct} distinct emoji match --keyword {pictures.keyword!r}"
+        raise UserError(f"{found}; a split needs {FEWEST_NAMES}")
 
 
-def asked_for(config: DataConfig) -> Originals:
-    """The originals that the config asks for. Says what the keyword does to the user's own. Raises UserError."""
-    originals = gather(config)
-    if originals.source not in sources.SOURCES:
-        kept = len(originals.own.names) + originals.skipped
-        if originals.left_out:
-            of_all = f"{kept} of {kept + originals.left_out} pictures"
-            print(f'keyword {originals.keyword!r} keeps {of_all}; --keyword "" takes all')
-        elif config.keyword is None and not originals.keyword:
-            print(f"no description has the keyword {KEYWORD!r}: all {kept} pictures are taken")
-    return without(originals, config.hold_out)
+def split(pictures: Pictures, options: DataOptions) -> Splits:
+    """Copy and split the pictures of every style as the options say. Raises UserError."""
+    require_names(pictures)
+    styles = list(dict.fromkeys(pictures.styles))
+    cut = split_unseen if options.split == "unseen" else split_coursework
+    parts = cut(pictures, options, styles)
+    trained = [parts[style][0] for style in styles if style != options.hold_out_style]
+    train = Part(torch.cat([part.images for part in trained]), torch.cat([part.emoji for part in trained]))
+    _, val, test = parts[pictures.source]
+    other_styles = {style: parts[style][2] for style in styles if style != pictures.source}
+    return Splits(pictures, train, val, test, other_styles, with_others(pictures, options))
 
 
-def load(config: DataConfig) -> Splits:
-    """Originals, copies and splits as the config says. Raises UserError."""
-    return split(asked_for(config), config)
+def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count: int = FOLDS) -> list[Splits]:
+    """Stratified folds over emoji: each, with all its copies in all styles, is in the test set of exactly one.
+
+    A style that is held out is tested in every fold and trained on in none. Nothing is chosen by these folds, so there
+    is no validation set.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    keys, others = pictures.keys, with_others(pictures, options)
+    class_of_key = dict(zip(keys, labels.tolist()))
+    distinct = sorted(class_of_key)
+    divider = StratifiedKFold(count, shuffle=True, random_state=seed_for(FOLD, options.seed) % 2**32)
+    result = []
+    for k, (_, test) in enumerate(divider.split(distinct, [class_of_key[key] for key in distinct])):
+        tested = {i for i, key in enumerate(keys) if key in {distinct[j] for j in test}}
+        held_out = pictures.related(tested) | {*pictures.of_style(options.hold_out_style).tolist()}
+
+        def part(name: str, chosen: set[int], style: str = pictures.source) -> Part:
+            label = part_name(f"fold {k} {name}", style, pictures)
+            return expand(pictures, torch.tensor(sorted(chosen), dtype=torch.int64), options, label)
+
+        styles = dict.fromkeys(pictures.styles)
+        tests = {style: part("test", tested & {*pictures.of_style(style).tolist()}, style) for style in styles}
+        train, val = part("train", {*range(len(keys))} - held_out), part("val", set())
+        result.append(Splits(pictures, train, val, tests.pop(pictures.source), tests, others))
+    return result
 
 
-def batches(part: Part, batch_size: int, order: torch.Generator | None = None) -> DataLoader:
-    """Batches of (images, emoji); in random order if a generator is given. A batch is one index operation."""
-    sampler = SequentialSampler(part) if order is None else RandomSampler(part, generator=order)
-    size = min(batch_size, max(len(part), 1))
-    return DataLoader(part, sampler=BatchSampler(sampler, size, drop_last=False), batch_size=None)
+def fold_of_seed(pictures: Pictures, labels: torch.Tensor, options: DataOptions) -> Splits:
+    """One fold: seed s tests fold s mod 5 of the s // 5-th division, so that five seeds test every emoji once."""
+    return folds(pictures, labels, replace(options, seed=options.seed // FOLDS))[options.seed % FOLDS]
 
 
-def to_float(images: torch.Tensor) -> torch.Tensor:
-    """uint8 in 0..255 to float32 in [0, 1]."""
-    return images.float() / 255
+def load(options: DataOptions) -> Splits:
+    """Pictures, copies and splits as the options say. Prints which and how many. Raises UserError."""
+    splits = split(load_styles(options), options)
+    print(describe(splits))
+    return splits
 
 
 def describe(splits: Splits) -> str:
-    """The table of the dataset, one line per count."""
-    lines = [f"source          {splits.originals.source}"]
-    lines += [f"{name.replace('_', ' '):15} {count}" for name, count in splits.counts().items()]
-    if splits.originals.skipped:
-        lines.append(f"skipped         {splits.originals.skipped} pictures that cannot be decoded")
-    styles = Counter(splits.originals.styles)
-    if len(styles) > 1:
-        lines.append("styles          " + ", ".join(f"{count} of {style}" for style, count in styles.items()))
-    leaked, test = splits.leaked(), sum(map(len, splits.tests().values()))
-    them = "have their emoji, or its twin or mirror image, in training"
-    lines.append(f"leaked          {leaked} of {test} test images {them}")
+    """Which pictures there are, and a line per count."""
+    pictures, counts = splits.pictures, splits.counts()
+    kept = f" whose names contain {pictures.keyword!r}" if pictures.keyword else ""
+    styles = ", ".join(f"{count} of {style}" for style, count in Counter(pictures.styles).items())
+    lines = [f"pictures: {styles}{kept}"]
+    if pictures.source == "twemoji":
+        lines[0] += "; --source hub takes the coursework's own"
+    if pictures.source not in SOURCES and pictures.left_out:
+        lines[0] += f"; {pictures.left_out} others are left out, --keyword '' takes all"
+    if pictures.skipped:
+        lines.append(f"skipped: {pictures.skipped} pictures that cannot be decoded")
+    lines.append(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()))
+    tested = sum(map(len, splits.tests().values()))
+    lines.append(f"leaked: {splits.leaked()} of {tested} test images show an emoji of the training set")
     return "\n".join(lines)
 
 
-def examples(part: Part, count: int = 5) -> torch.Tensor:
-    """The first `count` different emoji of `part`, in its order: fixed, not chosen by their looks."""
-    return torch.tensor(list(dict.fromkeys(part.emoji.tolist()))[:count])
-
-
 def main(config: Config) -> dict[str, int]:
-    from common import figures, files  # only this command draws
+    """Print the counts and draw the contact sheet. Returns the counts."""
+    from lab import figures  # only this command draws
 
-    files.writable(config.plots)
     splits = load(config)
-    print(describe(splits))
-    images, keyword = splits.originals.images, splits.originals.keyword
-    kept = f' whose name contains "{keyword}"' if keyword else ""
-    credits = "; ".join(map(sources.credited, dict.fromkeys(splits.originals.styles)))
-    title = f"{len(images):,} pictures{kept}. Source: {credits}"
-    print("contact sheet  ", figures.contact_sheet(images, title, config.plots / "contact_sheet.png"))
+    pictures = splits.pictures
+    kept = f' whose name contains "{pictures.keyword}"' if pictures.keyword else ""
+    credits = "; ".join(map(sources.credit, dict.fromkeys(pictures.styles)))
+    title = f"{len(pictures):,} pictures{kept}. Source: {credits}"
+    print("figure", figures.contact_sheet(pictures.images, title, config.plots / "contact_sheet.png"))
     return splits.counts()
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config)
+    cli.run(main, Config)

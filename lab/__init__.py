@@ -1,3 +1,8 @@
-"""What the scripts are made of: networks, their training, its record, and what they are compared with."""
+"""What the scripts are made of. Nothing here imports data.py or a script."""
 
-import common  # first: it sets the environment that torch reads
+import os
+
+# Other packages read these when they are imported, so a script imports a module of ours before torch.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # waiting threads sleep soon: spinning ones slow a busy machine 40 times
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the same for numpy and scipy: 2**4 cycles, not 2**26
+os.environ["MPLBACKEND"] = "agg"  # figures go to files only

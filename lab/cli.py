@@ -1,0 +1,81 @@
+"""The command line of every script: a dataclass in, one line for an error that its user can fix."""
+
+import errno
+import gc
+import math
+import os
+import signal
+import sys
+from typing import Callable, TypeVar
+
+import tyro
+from safetensors import SafetensorError
+
+Config = TypeVar("Config")
+BROKEN_PIPE = 141  # 128 + SIGPIPE, which Windows does not have
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}  # full, or not ours to write
+
+
+class UserError(Exception):
+    """Something the user can fix. The message says in one line what is wrong and what to do."""
+
+    def __str__(self) -> str:
+        """One printable line of bounded length, whatever names and paths are in it."""
+        message = " ".join("".join(letter if letter.isprintable() else " " for letter in super().__str__()).split())
+        return message if len(message) <= 1000 else f"{message[:600]} ... {message[-390:]}"
+
+
+def require_range(low: float, high: float, **values: float | None) -> None:
+    """Raise UserError for the first option whose value is outside [low, high] or not finite; None is no value."""
+    for name, value in values.items():
+        if value is not None and not (low <= value <= high and math.isfinite(value)):
+            limits = f"at least {low}" if not low <= value < math.inf else f"at most {high}"
+            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be {limits}")
+
+
+def explain(error: BaseException) -> str | None:
+    """One line about an error of the user or the machine; None for a fault of this project."""
+    if isinstance(error, UserError):
+        return str(error)
+    text = str(error).partition("\n")[0]
+    if isinstance(error, SafetensorError) or (isinstance(error, OSError) and error.errno in DISK):
+        return f"a file could not be written or read ({text}); make room on the disk or correct its permissions"
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return "there is not enough memory; try a smaller --batch-size, fewer --copies or another --device"
+    return None
+
+
+def terminate(number: int, frame) -> None:
+    """SIGTERM as Ctrl-C."""
+    raise KeyboardInterrupt(number)
+
+
+def run(main: Callable[[Config], object], config_class: type[Config]) -> None:
+    """Parse the command line and run a script's `main`.
+
+    Exit status: 2 for an error that the user can fix, 130 for Ctrl-C, 143 for SIGTERM, 141 for a closed pipe.
+    """
+    signal.signal(signal.SIGTERM, terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # emoji on a terminal that cannot show them
+    gc.freeze()  # what the imports made stays: collecting it took a second at exit
+    try:
+        main(tyro.cli(config_class))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        null = os.open(os.devnull, os.O_WRONLY)  # what is left in the buffers would fail again at exit
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(null, stream.fileno())
+        sys.exit(BROKEN_PIPE)
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.args[0] if interrupt.args else signal.SIGINT
+        resume = "; --resume continues the run" if hasattr(config_class, "resume") else ""
+        print(f"{'interrupted' if number == signal.SIGINT else 'terminated'}{resume}", file=sys.stderr)
+        sys.exit(128 + number)
+    except (UserError, OSError, SafetensorError, MemoryError, RuntimeError) as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)

