@@ -1,3 +1,1 @@
-"""What is studied with the lab: the experiments with their hypotheses, trials and verdicts, and cats that are drawn."""
-
-import common  # first: it sets the environment that torch reads
+"""What REPORT measures, each a command: python -m studies.NAME."""
