@@ -18,10 +18,8 @@ from pathlib import Path
 
 from lab import cli  # before torch: it sets the environment
 
-import torch
-
 import data
-from lab import figures, networks, pretrained, runs, training
+from lab import figures, networks, runs, training
 from lab.networks import Autoencoder, decode_all, encode_all
 from lab.options import TrainingRun
 from lab.pictures import Splits
@@ -40,6 +38,34 @@ class Config(TrainingRun):
     def __post_init__(self):
         super().__post_init__()
         cli.require_range(2, 1000, seeds=self.seeds)
+
+
+# ---------------------------------------------------------------- test
+
+
+def error_line(found: dict[str, float]) -> str:
+    """Test errors for the terminal."""
+    refined = f"with refined latents: {found['refined_mse']:.4f}, " if "refined_mse" in found else ""
+    pca = f"PCA, {found['pca_components']} components: {found['pca_mse']:.4f}"
+    return f"{found['test_mse']:.4f}, {refined}{pca}, mean image: {found['mean_image_mse']:.4f}"
+
+
+def test(trained: Trained, splits: Splits, config: Config) -> dict:
+    """The numbers of a run: its sizes, and its test errors in the source's style and by style. Prints the errors."""
+    by_style = {style: training.errors(trained, part, config.refine_steps) for style, part in splits.tests().items()}
+    own, *others = by_style
+    print(f"Final average test MSE: {error_line(by_style[own])}")
+    for style in others:
+        trained_on = "never" if style == config.hold_out_style else "also"
+        print(f"{style}, {trained_on} in training: {error_line(by_style[style])}")
+    about = ("preset", "network", "split", "augment", "precision", "seed")
+    metrics = {"source": own, **{name: getattr(config, name) for name in about}, **splits.counts()}
+    metrics |= {"leaked": splits.leaked(), "skipped": splits.pictures.skipped}
+    metrics |= {"parameters": sum(parameter.numel() for parameter in trained.model.parameters())}
+    return metrics | by_style[own] | {"styles": by_style}
+
+
+# ---------------------------------------------------------------- draw
 
 
 def network_label(metrics: dict) -> str:
@@ -69,7 +95,7 @@ def draw(trained: Trained, splits: Splits, metrics: dict, reference: tuple[Autoe
 
 def draw_styles(trained: Trained, splits: Splits, metrics: dict, config: Config, path: Path) -> None:
     """The first four test emoji that all styles have, in every style, with what PCA and the network make of them."""
-    pictures, styles = splits.pictures, list(metrics["styles"])
+    pictures, styles, model = splits.pictures, list(metrics["styles"]), trained.model
     columns = [[pictures.counterpart(i, style) for style in styles] for i in splits.test.examples(len(splits.test))]
     columns = [column for column in columns if None not in column][:4]
     rows = []
@@ -78,13 +104,25 @@ def draw_styles(trained: Trained, splits: Splits, metrics: dict, config: Config,
         rows += [
             (f"{style},\nnever in training" if style == config.hold_out_style else style, images),
             (f"PCA\ntest MSE {errors['pca_mse']:.4f}", training.pca_reconstructions(trained.pca, images)),
-            (f"network\ntest MSE {errors['test_mse']:.4f}", decode_all(trained.model, encode_all(trained.model, images))),
+            (f"network\ntest MSE {errors['test_mse']:.4f}", decode_all(model, encode_all(model, images))),
         ]
     figures.reconstructions(rows, [pictures.names[column[0]] for column in columns], path)
 
 
+# ---------------------------------------------------------------- run
+
+
+def load_reference(config: Config, splits: Splits) -> tuple[Autoencoder, dict]:
+    """The network in --reference, and its metrics. Raises UserError for one of other data."""
+    from lab import pretrained
+
+    return pretrained.load_reference(config.reference, config, splits.pictures)
+
+
 def evaluate(config: Config) -> dict:
     """Test the network of a finished run again. Returns its test numbers; writes nothing."""
+    from lab import pretrained
+
     model, options = pretrained.reopen(config)
     splits = data.load(options)
     trained = training.reopened(model, options, splits)
@@ -99,10 +137,10 @@ def main(config: Config) -> dict:
         return runs.over_seeds(main, config)
     config = training.resolve_options(config)
     splits = data.load(config)
-    reference = pretrained.load_reference(config.reference, config, splits.pictures) if config.reference else None
+    reference = load_reference(config, splits) if config.reference else None
     with runs.opened(config, splits.pictures) as run:
         trained = training.fit(config, splits, run)
-        metrics = training.test(trained, splits, config)
+        metrics = test(trained, splits, config)
         networks.save(trained.model, splits.pictures, config.out)
         draw(trained, splits, metrics, reference, config)
         print(f"record in {config.out}/, figures in {config.plots}/")

@@ -5,7 +5,7 @@
     python composite.py --method transplant               # one that looks like an emoji, on any target
     python composite.py --method mean                     # other ideas for better composites: mean, isolated, map
     python composite.py --model runs/multitask            # in Part 2's latent
-    python composite.py --model runs/seeds --seeds 5      # over the networks of autoencoder.py --seeds 5 --out runs/seeds
+    python composite.py --model runs/seeds --seeds 5 --out runs/composites  # by the networks of five seeds
 
 z = z_target + strength x (z_featured - z_baseline), decoded by the network that Part 1 left in runs/autoencoder.
 Writes runs/composite/ and plots/composite_*.png; with other options, all into a folder of its own.
@@ -25,7 +25,8 @@ import data
 from lab import arithmetic, classes, figures, names, networks, pretrained, runs, training
 from lab.arithmetic import STEPS, Equation, Space, compose
 from lab.cli import UserError
-from lab.networks import Autoencoder, MultiTaskAutoencoder, encode_all
+from lab.classes import MultiTaskAutoencoder
+from lab.networks import Autoencoder, encode_all
 from lab.options import DataOptions
 from lab.pictures import Pictures, Splits, to_float
 
@@ -43,8 +44,8 @@ class Config:
     featured: str = "smiling face with heart-shaped eyes"  # a picture with the attribute
     truth: str = "auto"  # the picture that the composite should be; auto knows it for nine cats and faces
 
-    # how the attribute is found. difference: featured - baseline, the coursework's formula; mean: featured made a cat by
-    # the mean difference of cats and their humans; isolated: the difference without what it shares with other faces;
+    # how the attribute is found. difference: featured - baseline, the coursework's formula; mean: featured made a cat
+    # by the mean difference of cats and their humans; isolated: the difference without what it shares with other faces;
     # map: featured made a cat by a regression on cats and their humans; transplant: no arithmetic, copy the changed
     # eyes and mouth onto the target
     method: Literal["difference", "mean", "isolated", "map", "transplant"] = "difference"

@@ -1,10 +1,8 @@
 """Emoji in, splits out: the one place where pictures are filtered, copied, augmented and split.
 
-    python data.py                                   # counts, and plots/contact_sheet.png
-    python data.py --source openmoji --also twemoji  # other styles, as further training material
-    python data.py --source hub                      # the coursework's own dataset
-
-Every script takes its pictures from `load`, as uint8 tensors that stay in memory.
+python data.py                                   # counts, and plots/contact_sheet.png
+python data.py --source openmoji --also twemoji  # other styles, as further training material
+python data.py --source hub                      # the coursework's own dataset
 """
 
 from collections import Counter
@@ -43,40 +41,32 @@ def load_pictures(source: str = "twemoji", keyword: str | None = None, skip_bad:
 
     The default keyword is KEYWORD; for the user's own pictures, if no description has it, all of them.
     """
-    rows = sources.rows_of(source)
-    if keyword is None and source not in SOURCES:
-        rows = list(rows)
-        keyword = KEYWORD if any(KEYWORD in normalise(row.text) for row in rows) else ""
-    keyword = KEYWORD if keyword is None else keyword
-    names, images, codes, skipped, left_out = [], [], [], 0, 0
-    for row in rows:
-        name = normalise(row.text)
-        if normalise(keyword) not in name:
-            left_out += 1
-            continue
-        try:
-            images.append(sources.decode(row.read()))
-        except (UserError, OSError, ValueError) as error:
-            if not skip_bad:
-                raise UserError(f"{row.label}: {error}; fix it, or leave it out with --skip-bad") from None
-            skipped += 1
-            continue
-        names.append(name)
-        codes.append(row.code)
-    if not names:
-        found = f"{skipped} pictures cannot be decoded and none" if skipped else "no picture"
-        raise UserError(f"{found} of {source} matches --keyword {keyword!r}; try another word, or '' for all")
-    return Pictures(source, names, torch.stack(images), codes, [source] * len(names), keyword, skipped, left_out)
+    rows = list(sources.rows_of(source))
+    if keyword is None:
+        keyword = KEYWORD if source in SOURCES or any(KEYWORD in normalise(row.text) for row in rows) else ""
+    named = [row for row in rows if normalise(keyword) in normalise(row.text)]
+    decoded = [(row, image) for row in named if (image := sources.decode(row, skip_bad)) is not None]
+    if not decoded:
+        raise UserError(f"{source} has no picture for --keyword {keyword!r}; try another word, or '' for all")
+    names, codes = [normalise(row.text) for row, _ in decoded], [row.code for row, _ in decoded]
+    counts = {"skipped": len(named) - len(decoded), "left_out": len(rows) - len(named)}
+    images = torch.stack([image for _, image in decoded])
+    return Pictures(source, names, images, codes, [source] * len(names), keyword, **counts)
+
+
+def add_styles(pictures: Pictures, options: DataOptions) -> Pictures:
+    """The pictures, followed by those of further styles. Raises UserError."""
+    styles = [*options.also, *filter(None, [options.hold_out_style])]
+    if options.source in styles or len(set(styles)) < len(styles):
+        raise UserError("--source, --also and --hold-out-style name the same style twice; name each once")
+    return pictures.joined([load_pictures(style, pictures.keyword, options.skip_bad) for style in styles])
 
 
 def load_styles(options: DataOptions) -> Pictures:
     """The pictures of the source and of the further styles, without those held out. Raises UserError."""
-    own = load_pictures(options.source, options.keyword, options.skip_bad)
-    others = [*options.also, *([options.hold_out_style] if options.hold_out_style else [])]
-    if len({own.source, *others}) <= len(others):
-        raise UserError("--source, --also and --hold-out-style name the same style twice; name each once")
-    styles = [load_pictures(style, own.keyword, options.skip_bad) for style in others]
-    return own.joined(styles).without(options.hold_out)
+    pictures = load_pictures(options.source, options.keyword, options.skip_bad)
+    pictures = add_styles(pictures, options) if options.also or options.hold_out_style else pictures
+    return pictures.without(options.hold_out) if options.hold_out else pictures
 
 
 @lru_cache(maxsize=1)
@@ -85,13 +75,11 @@ def all_pictures(source: str, also: tuple[str, ...], skip_bad: bool) -> Pictures
     return load_styles(DataOptions(source=source, also=also, keyword="", skip_bad=skip_bad))
 
 
-def with_others(pictures: Pictures, options: DataOptions) -> Pictures | None:
-    """The pictures of the training styles that are no faces, nor twins or look-alikes of one, if training asks for them.
+def other_pictures(pictures: Pictures, options: DataOptions) -> Pictures:
+    """The pictures of the training styles that are no faces, nor twins or look-alikes of one.
 
     A face in one style is one in all, and so is what is held out.
     """
-    if not getattr(options, "other_pictures", None):
-        return None
     everything = all_pictures(pictures.source, options.also, options.skip_bad)
     faces = {*map(twin_key, pictures.names), *(twin_key(normalise(name)) for name in options.hold_out)}
     banned = everything.related(i for i, name in enumerate(everything.names) if twin_key(name) in faces)
@@ -191,24 +179,20 @@ def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]
     return parts
 
 
-def require_names(pictures: Pictures) -> None:
-    """Raise UserError if there are too few emoji to split."""
-    if (distinct := len(set(pictures.own.keys))) < FEWEST_NAMES:
-        found = f"only {distinct} distinct emoji match --keyword {pictures.keyword!r}"
-        raise UserError(f"{found}; a split needs {FEWEST_NAMES}")
-
-
 def split(pictures: Pictures, options: DataOptions) -> Splits:
     """Copy and split the pictures of every style as the options say. Raises UserError."""
-    require_names(pictures)
+    if (distinct := len(set(pictures.own.keys))) < FEWEST_NAMES:
+        raise UserError(
+            f"--keyword {pictures.keyword!r} finds {distinct} different emoji; a split needs {FEWEST_NAMES}"
+        )
     styles = list(dict.fromkeys(pictures.styles))
-    cut = split_unseen if options.split == "unseen" else split_coursework
-    parts = cut(pictures, options, styles)
+    parts = (split_unseen if options.split == "unseen" else split_coursework)(pictures, options, styles)
     trained = [parts[style][0] for style in styles if style != options.hold_out_style]
     train = Part(torch.cat([part.images for part in trained]), torch.cat([part.emoji for part in trained]))
     _, val, test = parts[pictures.source]
     other_styles = {style: parts[style][2] for style in styles if style != pictures.source}
-    return Splits(pictures, train, val, test, other_styles, with_others(pictures, options))
+    others = other_pictures(pictures, options) if getattr(options, "other_pictures", 0) else None
+    return Splits(pictures, train, val, test, other_styles, others)
 
 
 def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count: int = FOLDS) -> list[Splits]:
@@ -219,7 +203,8 @@ def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count:
     """
     from sklearn.model_selection import StratifiedKFold
 
-    keys, others = pictures.keys, with_others(pictures, options)
+    keys = pictures.keys
+    others = other_pictures(pictures, options) if getattr(options, "other_pictures", 0) else None
     class_of_key = dict(zip(keys, labels.tolist()))
     distinct = sorted(class_of_key)
     divider = StratifiedKFold(count, shuffle=True, random_state=seed_for(FOLD, options.seed) % 2**32)
@@ -252,21 +237,16 @@ def load(options: DataOptions) -> Splits:
 
 
 def describe(splits: Splits) -> str:
-    """Which pictures there are, and a line per count."""
-    pictures, counts = splits.pictures, splits.counts()
-    kept = f" whose names contain {pictures.keyword!r}" if pictures.keyword else ""
+    """Which pictures there are, how many are in which part, and how many test images training has seen."""
+    pictures = splits.pictures
     styles = ", ".join(f"{count} of {style}" for style, count in Counter(pictures.styles).items())
-    lines = [f"pictures: {styles}{kept}"]
-    if pictures.source == "twemoji":
-        lines[0] += "; --source hub takes the coursework's own"
-    if pictures.source not in SOURCES and pictures.left_out:
-        lines[0] += f"; {pictures.left_out} others are left out, --keyword '' takes all"
-    if pictures.skipped:
-        lines.append(f"skipped: {pictures.skipped} pictures that cannot be decoded")
-    lines.append(", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items()))
-    tested = sum(map(len, splits.tests().values()))
-    lines.append(f"leaked: {splits.leaked()} of {tested} test images show an emoji of the training set")
-    return "\n".join(lines)
+    hints = [f"their names contain {pictures.keyword!r}"] if pictures.keyword else []
+    hints += ["--source hub takes the coursework's own"] if pictures.source == "twemoji" else []
+    hints += [f"{pictures.left_out} others left out, --keyword '' takes all"] if pictures.source not in SOURCES else []
+    hints += [f"{pictures.skipped} cannot be decoded"] if pictures.skipped else []
+    counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in splits.counts().items())
+    leaked = f"leaked: {splits.leaked()} test images show an emoji of the training set"
+    return "\n".join(["; ".join([f"pictures: {styles}", *hints]), counts, leaked])
 
 
 def main(config: Config) -> dict[str, int]:

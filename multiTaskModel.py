@@ -13,6 +13,7 @@ preset 1 to 3 minutes where the processor computes in bfloat16, 4 to 5 elsewhere
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -23,9 +24,9 @@ import torch
 
 import data
 from lab import classes, figures, networks, pretrained, runs, training
-from lab.classes import CLASSES, MultiTaskLoss
+from lab.classes import CLASSES, MultiTaskAutoencoder, MultiTaskLoss, class_probabilities
 from lab.cli import UserError
-from lab.networks import class_probabilities, decode_all, encode_all
+from lab.networks import decode_all, encode_all
 from lab.options import TrainingRun
 from lab.pictures import Pictures, Splits
 from lab.statistics import mean_and_interval
@@ -61,7 +62,8 @@ class Config(TrainingRun):
 def fit(splits: Splits, labels: torch.Tensor, config: Config, run, training_of: dict | None = None):
     """A trained network with a classifier, and its losses on the test set."""
     loss = MultiTaskLoss(labels, config.classification_weight)
-    trained = training.fit(config, splits, run, loss_function=loss, classes=len(CLASSES), training=training_of)
+    classifier = partial(MultiTaskAutoencoder, classes=len(CLASSES))
+    trained = training.fit(config, splits, run, loss_function=loss, wrap=classifier, training=training_of)
     return trained, training.evaluate(trained.model, splits.test, loss)
 
 
@@ -120,7 +122,8 @@ def draw(trained: Trained, splits: Splits, labels: torch.Tensor, metrics: dict, 
     notes = [f"{names[label]},\npredicted {names[k]}" for label, k in zip(labels[chosen], sad)]
     made = decode_all(model, latents[chosen])
     rows = [("picture", images), (f"reconstruction\ntest MSE {metrics['test_mse']:.4f}", made)]
-    lines = {f"PCA, {metrics['pca_components']} components": metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
+    pca = f"PCA, {metrics['pca_components']} components"
+    lines = {pca: metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
     prefix = config.plots / ("multitask" if config.preset == "coursework" else f"multitask_{config.preset}")
     figures.learning_curves(trained.history, Path(f"{prefix}_curves.png"), lines, "mse")
     titles = [pictures.names[i] for i in chosen]
@@ -260,7 +263,6 @@ def main(config: Config) -> dict:
     pictures, labels = classes.classify(data.load_styles(config))
     if config.split == "unseen" or config.compare:
         classes.require_members(pictures, labels, data.FOLDS if config.compare else 2)
-    data.require_names(pictures)
     story = compare if config.compare else cross_validate if config.split == "unseen" else run_coursework
     with runs.opened(config, pictures) as run:
         for name, keys in zip(CLASSES, classes.members(pictures, labels)):

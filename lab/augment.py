@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lab.names import twin_key
-from lab.pictures import Part, Splits, to_float
+from lab.pictures import Splits, to_float
 
 GREY = (0.2989, 0.587, 0.114)  # the weights of torchvision's rgb_to_grayscale, ITU-R 601
 

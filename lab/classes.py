@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lab.cli import UserError
-from lab.networks import MultiTaskAutoencoder
+from lab.networks import Autoencoder, described, encode_all
 from lab.pictures import Part, Pictures
 from lab.statistics import balanced_accuracy_interval
 from lab.training import flatten
@@ -46,6 +46,30 @@ def require_members(pictures: Pictures, labels: torch.Tensor, fewest: int) -> No
         if len(keys) < fewest:
             found = f"class {class_name} has {len(keys)} emoji ({', '.join(keys) or 'none'}) and needs {fewest}"
             raise UserError(f"{found}; it looks for {' / '.join(phrases)}")
+
+
+class MultiTaskAutoencoder(Autoencoder):
+    """Part 2's: an autoencoder of any architecture with a linear classifier, (N, classes) logits, on its latent."""
+
+    architecture = "multi-task"
+
+    def __init__(self, autoencoder: Autoencoder, classes: int = 2):
+        super().__init__(autoencoder.latent)
+        self.autoencoder, self.classes = autoencoder, classes
+        self.linear_path = tuple(f"autoencoder.{name}" for name in autoencoder.linear_path)
+        self.classifier = nn.Linear(autoencoder.latent, classes)
+        self.encode, self.decode = autoencoder.encode, autoencoder.decode
+        self.reconstruct, self.start_at_pca = autoencoder.reconstruct, autoencoder.start_at_pca
+
+    def settings(self) -> dict:
+        return {"autoencoder": described(self.autoencoder), "classes": self.classes}
+
+
+@torch.no_grad()
+def class_probabilities(model: MultiTaskAutoencoder, images: torch.Tensor) -> torch.Tensor:
+    """(N, classes) on the processor, from (N, 3, 64, 64) images."""
+    latents = encode_all(model, images).to(model.classifier.weight.device)
+    return model.classifier(latents).softmax(1).cpu()
 
 
 class MultiTaskLoss:

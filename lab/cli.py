@@ -12,8 +12,6 @@ import tyro
 from safetensors import SafetensorError
 
 Config = TypeVar("Config")
-BROKEN_PIPE = 141  # 128 + SIGPIPE, which Windows does not have
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}  # full, or not ours to write
 
 
 class UserError(Exception):
@@ -38,11 +36,31 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     text = str(error).partition("\n")[0]
-    if isinstance(error, SafetensorError) or (isinstance(error, OSError) and error.errno in DISK):
-        return f"a file could not be written or read ({text}); make room on the disk or correct its permissions"
+    full, closed = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}, {errno.EROFS, errno.EACCES, errno.EPERM}
+    misplaced = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}  # a file where a folder belongs, or the reverse
+    if isinstance(error, SafetensorError) or (isinstance(error, OSError) and error.errno in full | closed | misplaced):
+        return f"a file could not be written or read ({text}); check the path, its permissions and the room on the disk"
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "there is not enough memory; try a smaller --batch-size, fewer --copies or another --device"
     return None
+
+
+def report(error: BaseException, resumable: bool) -> int:
+    """Print an error in one line, and return the exit status for it. Raises a fault of this project again."""
+    if isinstance(error, BrokenPipeError):
+        null = os.open(os.devnull, os.O_WRONLY)  # what is left in the buffers would fail again at exit
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(null, stream.fileno())
+        return 141  # 128 + SIGPIPE, which Windows does not have
+    if isinstance(error, KeyboardInterrupt):
+        number = error.args[0] if error.args else signal.SIGINT
+        what = "interrupted" if number == signal.SIGINT else "terminated"
+        print(what + "; --resume continues the run" * resumable, file=sys.stderr)
+        return 128 + number
+    if (message := explain(error)) is None:
+        raise error
+    print(f"error: {message}", file=sys.stderr)
+    return 2
 
 
 def terminate(number: int, frame) -> None:
@@ -63,19 +81,5 @@ def run(main: Callable[[Config], object], config_class: type[Config]) -> None:
     try:
         main(tyro.cli(config_class))
         sys.stdout.flush()
-    except BrokenPipeError:
-        null = os.open(os.devnull, os.O_WRONLY)  # what is left in the buffers would fail again at exit
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(null, stream.fileno())
-        sys.exit(BROKEN_PIPE)
-    except KeyboardInterrupt as interrupt:
-        number = interrupt.args[0] if interrupt.args else signal.SIGINT
-        resume = "; --resume continues the run" if hasattr(config_class, "resume") else ""
-        print(f"{'interrupted' if number == signal.SIGINT else 'terminated'}{resume}", file=sys.stderr)
-        sys.exit(128 + number)
-    except (UserError, OSError, SafetensorError, MemoryError, RuntimeError) as error:
-        message = explain(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
+    except (Exception, KeyboardInterrupt) as error:
+        sys.exit(report(error, hasattr(config_class, "resume")))

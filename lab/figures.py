@@ -15,11 +15,7 @@ from lab.runs import atomic_write
 DPI = 110
 TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
 CLASSES = (VAL, TRAIN)
-COLORS = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b")  # of an experiment's settings
-RIGHT, WRONG = "#2ca02c", "#d62728"
-GUTTER = 6  # pixels around each picture of a contact sheet
 PANEL, THUMBNAIL = 5.0, 0.34  # sides of a map of latents and of a picture on it, in inches
-MOST = 100  # pictures on a map
 THIN, BOLD = 1.0, 2.5  # frames
 
 
@@ -55,7 +51,7 @@ def show(axes, picture: torch.Tensor, title: str = "") -> None:
 
 def contact_sheet(images: torch.Tensor, title: str, path: Path, columns: int = 20) -> Path:
     """All pictures in one grid under a title, each at half a thumbnail's size, with white between them."""
-    images = nn.functional.pad(images, (GUTTER,) * 4, value=255)
+    images = nn.functional.pad(images, (6,) * 4, value=255)
     missing = -len(images) % columns
     white = torch.full((missing, *images.shape[1:]), 255, dtype=images.dtype)
     grid = torch.cat([images, white]).unflatten(0, (-1, columns))  # (rows, columns, 3, H, W)
@@ -111,7 +107,8 @@ def equation(
 ) -> Path:  # fmt: skip
     """What goes into a composite and, last, the composite: three pictures over four reconstructions, and their signs.
 
-    Of a composite that is made of the pictures themselves, `reconstructions` is the composite alone. Above the composite stands the picture of `answer` under its title, and below all of it the formula.
+    For a transplant, `reconstructions` is the composite alone. Above the composite stands the picture of `answer` under
+    its title, and below all of it the formula.
     """
     figure = new_figure(7.6, 4.3, layout="constrained")
     axes = figure.subplots(2, 4)
@@ -191,7 +188,8 @@ def analogy_sheet(
         for spine in axes.spines.values():
             spine.set(color="#2ca02c" if correct else "#d62728", linewidth=2)
     figure.text(0.5, 0.9, title, ha="center", va="bottom", fontsize=9)
-    figure.text(0.5, 0.1, KEY, ha="center", va="top", fontsize=8)
+    key = "green: the true cat (above the column) is the nearest face; red: another face is nearer"
+    figure.text(0.5, 0.1, key, ha="center", va="top", fontsize=8)
     grid[0, 0].text(0.5, 0.5, "from ↓\ninto →", ha="center", va="center", fontsize=7, transform=grid[0, 0].transAxes)
     return save(figure, path)
 
@@ -272,7 +270,7 @@ def latent_map(
     """
     from matplotlib.lines import Line2D
 
-    order = torch.tensor([*held_out, *(i for i in range(len(images)) if i not in set(held_out))])[:MOST]
+    order = torch.tensor([*held_out, *(i for i in range(len(images)) if i not in set(held_out))])[:100]
     figure = new_figure((PANEL + 0.6) * len(panels), PANEL + 1, layout="constrained")
     for axes, (title, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
         middle, extent = (points.amin(0) + points.amax(0)) / 2, (points.amax(0) - points.amin(0)).max()
@@ -335,8 +333,9 @@ def over_steps(axes, rows: list[dict], varied: str) -> None:
     """The MSE on unseen emoji, of every seed and their mean, that on training emoji, and PCA's, by setting."""
     from matplotlib.ticker import LogLocator
 
+    colors = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b")  # of the settings
     pca = [np.mean(row["values"]["pca_mse"]) for row in rows]
-    for row, color, error in zip(rows, COLORS, pca):
+    for row, color, error in zip(rows, colors, pca):
         steps, unseen = row["steps"], np.array(row["curves"]["mse"])
         axes.plot(steps, unseen.T, color=color, alpha=0.25, linewidth=0.7)
         axes.plot(steps, unseen.mean(0), color=color, linewidth=2)
@@ -357,7 +356,7 @@ def over_steps(axes, rows: list[dict], varied: str) -> None:
         axis.set_minor_formatter(lambda value, place: "")
     axes.grid(alpha=0.25)
     names = [*(name for name, _, _ in styles), *(row["setting"] for row in rows)]
-    lines = keys + [axes.plot([], [], color=color, linewidth=2)[0] for _, color in zip(rows, COLORS)]
+    lines = keys + [axes.plot([], [], color=color, linewidth=2)[0] for _, color in zip(rows, colors)]
     axes.legend(
         lines, names, ncols=2, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16),
         title=f"colours: {varied}", title_fontsize=8, alignment="left",

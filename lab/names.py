@@ -12,7 +12,6 @@ from lab.cli import UserError
 
 ALIKE_MSE = 0.002  # MSE below which two pictures count as one: above what drawing a mirror image anew makes of it
 CHUNK = 256  # pictures, or pairs of them, compared at a time: bounds the memory
-MOST_LETTERS = 200  # of a query whose words are compared one by one: no name is longer
 FITZPATRICK = range(0x1F3FB, 0x1F400)  # the skin-tone modifiers, light to dark
 
 
@@ -27,12 +26,10 @@ def twin_key(name: str) -> str:
 
 
 def alike_pairs(images: torch.Tensor) -> torch.Tensor:
-    """(P, 2) indices i < j of (N, 3, H, W) uint8 pictures that are alike, as they are or one mirrored.
-
-    Averaging brings pictures closer, if anything: those that are far apart as thumbnails are not compared in full.
-    """
+    """(P, 2) indices i < j of (N, 3, H, W) uint8 pictures that are alike, as they are or one mirrored."""
+    # Averaging brings pictures closer, if anything: those far apart as thumbnails need not be compared in full.
     thumbnails = torch.cat([nn.functional.avg_pool2d(part.float() / 255, 4) for part in images.split(CHUNK)])
-    found = []
+    found = [torch.empty(0, 2, dtype=torch.long)]
     for start in range(0, len(images), CHUNK):
         rows, others = thumbnails[start : start + CHUNK], thumbnails[start:].flatten(1)
         distances = torch.minimum(*(torch.cdist(view.flatten(1), others) for view in (rows, rows.flip(3))))
@@ -41,27 +38,20 @@ def alike_pairs(images: torch.Tensor) -> torch.Tensor:
             one, other = (images[column].float() / 255 for column in pairs.T)
             squares = (view.sub(other).square().mean((1, 2, 3)) for view in (one, one.flip(3)))
             found.append(pairs[torch.minimum(*squares) < ALIKE_MSE])
-    return torch.cat(found) if found else torch.empty(0, 2, dtype=torch.long)
+    return torch.cat(found)
 
 
 def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
-    """One key per emoji, equal for those that are one to a network: skin-tone twins, and like or mirrored pictures.
-
-    With horizontal flips, two o'clock is ten o'clock pixel for pixel. `images` are (N, 3, H, W) uint8.
-    """
+    """One key per emoji, equal for skin-tone twins and like or mirrored pictures. `images` are (N, 3, H, W) uint8."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    keys = [twin_key(name) for name in names]
-    first_named, first_seen, edges = {}, {}, []
-    for i, (key, image) in enumerate(zip(keys, images)):
-        pixels = min(view.numpy().tobytes() for view in (image, image.flip(2)))
-        edges += [(i, first_named.setdefault(key, i)), (i, first_seen.setdefault(pixels, i))]
-    distinct = torch.tensor(list(first_seen.values()), dtype=torch.long)
-    ends = torch.cat([torch.tensor(edges), distinct[alike_pairs(images[distinct])]]).T.numpy()
-    graph = coo_array(([1] * ends.shape[1], ends), (len(keys), len(keys)))
-    groups = connected_components(graph, directed=False)[1].tolist()
-    smallest = {group: key for group, key in sorted(zip(groups, keys), reverse=True)}
+    keys, first, smallest = [twin_key(name) for name in names], {}, {}
+    same_name = [(i, first.setdefault(key, i)) for i, key in enumerate(keys)]
+    ends = torch.cat([torch.tensor(same_name), alike_pairs(images)]).T.numpy()
+    groups = connected_components(coo_array(([1] * ends.shape[1], ends), [len(keys)] * 2), directed=False)[1].tolist()
+    for key, group in sorted(zip(keys, groups)):
+        smallest.setdefault(group, key)
     return [smallest[group] for group in groups]
 
 
@@ -114,7 +104,7 @@ def match(names: Sequence[str], name: str) -> tuple[set[str], list[str]]:
     spelled |= {full: full for full in known}
     if name in spelled and name:
         return {spelled[name]}, [spelled[name]]
-    if not name or len(name) > MOST_LETTERS:
+    if not 0 < len(name) <= 200:  # no name is longer
         return set(), []
     words_of = {each: set(each.split()) for each in spelled}
     vocabulary = set().union(*words_of.values())

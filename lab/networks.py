@@ -1,11 +1,7 @@
-"""The networks: what each must have, the four there are, and how they are built, saved and loaded.
-
-A network of your own is one file with a subclass of `Autoencoder`: `python autoencoder.py --network mine.py:Mine`.
-"""
+"""What a network must have, the coursework's network, and how networks are built, saved and loaded."""
 
 import importlib.util
 import json
-import math
 import sys
 from inspect import signature
 from pathlib import Path
@@ -21,16 +17,16 @@ from lab.runs import atomic_write, write_json
 
 WEIGHTS, SETTINGS = "model.safetensors", "config.json"
 CHANNELS = (3, 32, 64, 128, 256)  # of the coursework's network: the image, and after each convolution
-PATCH = 4  # pixels per side of the patches that the residual network takes as channels
 
 
 class Autoencoder(nn.Module):
-    """Images to `latent` numbers and back.
+    """Images to `latent` numbers and back. Your own is a subclass in a file: `--network my_file.py:MyClass`.
 
-    A subclass has a constructor that takes `latent` and keeps each of its options under the option's name, `encode` and
-    `decode`. It may have `reconstruct`, where that is not just encode and decode; `start_at_pca`; and `linear_path`.
+    It has `encode`, `decode`, and a constructor that takes `latent` and keeps each of its options under the option's
+    name. It may have `reconstruct`, where that is not just encode and decode; `start_at_pca`; and `linear_path`.
     """
 
+    architecture: str  # the name in config.json
     linear_path: tuple[str, ...] = ()  # names of the parameters that PCA sets: the best preset changes them slowly
 
     def __init__(self, latent: int):
@@ -64,6 +60,8 @@ class Autoencoder(nn.Module):
 
 class ConvAutoencoder(Autoencoder):
     """The coursework's: four convolutions with ReLU to 4x4x256, linearly to the latent, and their mirror image back."""
+
+    architecture = "convolutional"
 
     def __init__(self, latent: int = 128, dropout: float = 0.2, initialization: str = "he"):
         super().__init__(latent)
@@ -101,117 +99,6 @@ class ConvAutoencoder(Autoencoder):
         return self.decode(latents), latents
 
 
-class ResidualBlock(nn.Module):
-    """x + conv(silu(conv(silu(x)))), the identity at the start."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        silu = nn.functional.silu
-        return features + self.second(silu(self.first(silu(features))))
-
-
-class ResidualAutoencoder(Autoencoder):
-    """The best preset's: PCA on either side, plus convolutions that start at zero, so that it starts as that PCA.
-
-    `wide` channels at 8x8, `narrow` at 16x16, and `thin` channels between them and the latent.
-    """
-
-    linear_path = ("mean", "project", "expand")
-    pictures = 1  # that the convolutions of the encoder see
-
-    def __init__(self, latent: int = 128, narrow: int = 32, wide: int = 96, thin: int = 32):
-        super().__init__(latent)
-        self.narrow, self.wide, self.thin = narrow, wide, thin
-        pixels, pieces, side = 3 * SIZE**2, 3 * PATCH**2, SIZE // PATCH // 2
-        places = side**2
-        self.mean = nn.Parameter(torch.zeros(pixels))
-        self.project = nn.Parameter(torch.zeros(latent, pixels))  # whitened PCA: the latents start with variance 1
-        self.expand = nn.Parameter(torch.zeros(pixels, latent))
-        self.down = nn.Sequential(
-            nn.PixelUnshuffle(PATCH), nn.Conv2d(self.pictures * pieces, narrow, 3, padding=1),
-            ResidualBlock(narrow), nn.SiLU(),
-            nn.Conv2d(narrow, wide, 2, stride=2), ResidualBlock(wide), ResidualBlock(wide),
-            nn.Conv2d(wide, thin, 1), nn.SiLU(), nn.Flatten(), nn.Linear(thin * places, latent),
-        )  # fmt: skip
-        self.up = nn.Sequential(
-            nn.Linear(latent, thin * places), nn.Unflatten(1, (thin, side, side)),
-            nn.Conv2d(thin, wide, 1), ResidualBlock(wide), ResidualBlock(wide), nn.SiLU(),
-            nn.Conv2d(wide, 4 * narrow, 1), nn.PixelShuffle(2),
-        )  # fmt: skip
-        self.stem = nn.Sequential(nn.PixelUnshuffle(PATCH), nn.Conv2d(pieces, narrow, 3, padding=1))
-        self.head = nn.Sequential(
-            ResidualBlock(narrow), nn.SiLU(), nn.Conv2d(narrow, pieces, 3, padding=1), nn.PixelShuffle(PATCH)
-        )
-        for last in (self.down[-1], self.head[-2]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-
-    @torch.no_grad()
-    def start_at_pca(self, pca) -> None:
-        components = torch.from_numpy(pca.components_)
-        deviation = torch.from_numpy(pca.explained_variance_).sqrt()[:, None]
-        self.mean.copy_(torch.from_numpy(pca.mean_))
-        self.project.copy_(components / deviation)
-        self.expand.copy_((components * deviation).T)
-
-    def encode(self, images: torch.Tensor) -> torch.Tensor:
-        linear = nn.functional.linear(images.flatten(1) - self.mean, self.project)
-        return linear + self.down(self.encoder_input(images, linear))
-
-    def encoder_input(self, images: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        """(N, 3 * pictures, 64, 64), what the encoder's convolutions see of images and of their linear latents."""
-        return images - 0.5
-
-    def expanded(self, latents: torch.Tensor) -> torch.Tensor:
-        """(N, 3, 64, 64), the linear path's reconstructions."""
-        return nn.functional.linear(latents, self.expand, self.mean).unflatten(1, (3, SIZE, SIZE))
-
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        linear = self.expanded(latents)
-        return linear + self.head(self.up(latents) + self.stem(linear - 0.5))
-
-    def reconstruct(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clipped to [0, 1] in evaluation, where overshoots need no gradient."""
-        reconstructions, latents = super().reconstruct(images)
-        return reconstructions if self.training else reconstructions.clamp(0, 1), latents
-
-
-class InformedAutoencoder(ResidualAutoencoder):
-    """For several styles: the same, narrower, whose encoder's convolutions also see the linear path's error.
-
-    That error depends on the whole image. Convolutions see a part of it at a time and could not know it otherwise.
-    """
-
-    pictures = 2
-
-    def __init__(self, latent: int = 128, narrow: int = 32, wide: int = 64, thin: int = 32):
-        super().__init__(latent, narrow, wide, thin)
-
-    def encoder_input(self, images: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        # Errors are a few hundredths: doubled, they are still below the images' range.
-        return torch.cat([images - 0.5, 2 * (images - self.expanded(latents))], 1)
-
-
-class MultiTaskAutoencoder(Autoencoder):
-    """Part 2's: an autoencoder of any architecture with a linear classifier, (N, classes) logits, on its latent."""
-
-    def __init__(self, autoencoder: Autoencoder, classes: int = 2):
-        super().__init__(autoencoder.latent)
-        self.autoencoder, self.classes = autoencoder, classes
-        self.linear_path = tuple(f"autoencoder.{name}" for name in autoencoder.linear_path)
-        self.classifier = nn.Linear(autoencoder.latent, classes)
-        self.encode, self.decode = autoencoder.encode, autoencoder.decode
-        self.reconstruct, self.start_at_pca = autoencoder.reconstruct, autoencoder.start_at_pca
-
-    def settings(self) -> dict:
-        return {"autoencoder": described(self.autoencoder), "classes": self.classes}
-
-
 @torch.no_grad()
 def encode_all(model: Autoencoder, images: torch.Tensor) -> torch.Tensor:
     """(N, latent) on the processor, from (N, 3, 64, 64) images, uint8 or in [0, 1]."""
@@ -228,37 +115,22 @@ def decode_all(model: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
     return torch.cat([model.decode(batch.to(device)).clamp(0, 1).cpu() for batch in latents.split(256)])
 
 
-@torch.no_grad()
-def class_probabilities(model: MultiTaskAutoencoder, images: torch.Tensor) -> torch.Tensor:
-    """(N, classes) on the processor, from (N, 3, 64, 64) images."""
-    latents = encode_all(model, images).to(model.classifier.weight.device)
-    return model.classifier(latents).softmax(1).cpu()
-
-
-def refine(model: Autoencoder, images: torch.Tensor, steps: int, learning_rate: float = 0.05) -> torch.Tensor:
-    """(N, latent): the encoder's latents, improved by Adam against the images they stand for, decoder fixed."""
-    with torch.no_grad():
-        latents = model.encode(images)
-    latents.requires_grad_()
-    optimizer = torch.optim.Adam([latents], learning_rate, betas=(0.9, 0.95))
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = learning_rate * (0.5 + 0.5 * math.cos(math.pi * step / steps))
-        error = (model.decode(latents) - images).square().sum()
-        latents.grad = torch.autograd.grad(error, latents)[0]
-        optimizer.step()
-    return latents.detach()
-
-
 # ---------------------------------------------------------------- by name, and in files
 
-ARCHITECTURES = {"convolutional": ConvAutoencoder, "residual": ResidualAutoencoder, "informed": InformedAutoencoder}
-MULTI_TASK = "multi-task"
+ARCHITECTURES = ("convolutional", "residual", "informed")
 
 
 def find(name: str) -> type[Autoencoder]:
     """The class of a name in ARCHITECTURES, or of the user's `file.py:Class`. Raises UserError."""
-    if name in ARCHITECTURES:
-        return ARCHITECTURES[name]
+    if name == ConvAutoencoder.architecture:
+        return ConvAutoencoder
+    from lab import residual  # of the best preset
+
+    return residual.ARCHITECTURES.get(name) or import_own(name)
+
+
+def import_own(name: str) -> type[Autoencoder]:
+    """The class in the user's `file.py:Class`. Raises UserError."""
     file, _, class_name = name.rpartition(":")
     if not file.endswith(".py") or not Path(file).is_file():
         choices = f"{', '.join(ARCHITECTURES)}, or my_file.py:MyClass"
@@ -273,27 +145,29 @@ def find(name: str) -> type[Autoencoder]:
     network = getattr(module, class_name, None)
     if not (isinstance(network, type) and issubclass(network, Autoencoder)):
         raise UserError(f"--network {name}: {file} has no class {class_name} that is a lab.networks.Autoencoder")
-    network.own_name = name
+    network.architecture = name
     return network
 
 
 def build(name: str, latent: int, **options) -> Autoencoder:
-    """A new network. It gets those of the `options` that its constructor names. Raises UserError."""
+    """A new network, with those of the `options` that have a value and that its constructor names. Raises UserError."""
     network = find(name)
-    return network(latent=latent, **{k: v for k, v in options.items() if k in signature(network).parameters})
+    known = {k: v for k, v in options.items() if v is not None and k in signature(network).parameters}
+    return network(latent=latent, **known)
 
 
 def described(model: Autoencoder) -> dict:
     """What config.json says of a network: its architecture and its options."""
-    names = {network: name for name, network in ARCHITECTURES.items()} | {MultiTaskAutoencoder: MULTI_TASK}
-    return {"architecture": names.get(type(model)) or model.own_name, **model.settings()}
+    return {"architecture": model.architecture, **model.settings()}
 
 
 def from_description(description: dict, own: str | None = None) -> Autoencoder:
     """A network from what its config.json says. Raises ValueError for one that is neither ours nor the user's `own`."""
     options = dict(description)
     architecture = options.pop("architecture")
-    if architecture == MULTI_TASK:
+    if architecture == "multi-task":
+        from lab.classes import MultiTaskAutoencoder
+
         return MultiTaskAutoencoder(from_description(options["autoencoder"], own), options["classes"])
     if architecture not in (*ARCHITECTURES, own):
         raise ValueError(f"its config.json names the network {architecture!r:.60}; if it is yours, give --network")

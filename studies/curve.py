@@ -1,39 +1,35 @@
-"""Part 1 as bench.py draws it: its losses along the way are those of the test set, and nothing is drawn.
+"""Part 1 as bench.py draws it: the losses along the way are those of the test set, and nothing else is drawn or saved.
 
-    python -m studies.curve --preset best --split emoji --out runs/bench/curve
+    python -m studies.curve --preset best --split unseen --out runs/curve
 
-The test set stands where the validation set does, so that this takes the same time. Nothing is chosen by these losses:
-training never looks at them. They show how fast a method comes to the error that the tables give.
+The test set is evaluated where autoencoder.py evaluates the validation set, so it takes the same time. Training looks
+at neither.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
-import common  # first: it sets the environment that torch reads
+from lab import cli  # before torch: it sets the environment
 
 import data
-from common import command_line
-from lab import presets, records, trained, training
-from lab.options import BestRun, ReportRun
+from lab import runs, training
+from lab.options import TrainingRun
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ReportRun):
-    """Train the original's autoencoder and record its test losses along the way."""
+class Config(TrainingRun):
+    """Train an autoencoder and record its test losses along the way."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class BestConfig(BestRun):
-    """Train the best preset's autoencoder and record its test losses along the way."""
-
-
-def main(config: Config | BestConfig) -> dict:
-    """Train and record. Returns the metrics that go into metrics.json."""
-    device = training.choose_device(config.device)
-    config = presets.settled(config, device, records.resumed_config(config))
+def main(config: Config) -> dict:
+    """Train, test and record. Returns the metrics that go into metrics.json."""
+    config = training.resolve_options(config)
     splits = data.load(config)
-    with records.recording(config, splits.originals, device) as record:
-        return record.finish(trained.train_and_save(config, replace(splits, val=splits.test), device, record)[1])
+    test_loss = partial(training.evaluate, part=splits.test, loss_function=training.reconstruction_loss)
+    with runs.opened(config, splits.pictures) as run:
+        trained = training.fit(config, splits, run, validate=test_loss)
+        return run.finish(training.errors(trained, splits.test, refine_steps=None))
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config, BestConfig)
+    cli.run(main, Config)

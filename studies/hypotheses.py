@@ -65,7 +65,7 @@ EXPERIMENTS = {
         {
             "faces": FACES,
             "all pictures": {"images": "all", "copies": 1},
-            "all, no copies": {"images": "all", "copies": "none"},
+            "all, no copies": {"images": "all", "copies": "none", "augment": "none"},
         },
         (
             Hypothesis("3c.2", "a larger dataset would help", "mse", "all pictures", "lower", "faces"),
@@ -108,7 +108,11 @@ EXPERIMENTS = {
     ),
     "copies": Experiment(
         "augmented copies of each picture",
-        {str(copies): CLASSIFIER | {"copies": copies} for copies in ("none", 4, 50)},
+        {
+            "none": CLASSIFIER | {"copies": "none", "augment": "none"},
+            "4": CLASSIFIER | {"copies": 4},
+            "50": CLASSIFIER,
+        },
         (
             Hypothesis("2e", "50 copies of each emoji resulted in overfitting", "gap", "50", "higher", "4"),
             Hypothesis("2f.3", "augmentation makes the classification robust",

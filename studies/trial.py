@@ -15,14 +15,13 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 import data
-from lab import classes as part_2
-from lab import training
-from lab.classes import UNLABELLED, MultiTaskLoss
+from lab.classes import CLASSES as HAPPY_OR_SAD
+from lab.classes import UNLABELLED, MultiTaskLoss, class_of, class_probabilities
 from lab.cli import UserError
 from lab.names import normalise
-from lab.networks import class_probabilities
-from lab.options import BEST_UNSEEN, DataOptions, TrainingOptions, resolve_defaults
+from lab.options import DataOptions, TrainingOptions, resolve_defaults
 from lab.pictures import Part, Pictures, Splits
+from lab.training import baseline_errors, evaluate, fit, reconstruction_loss
 
 ROW = 100  # steps between two tests
 
@@ -30,21 +29,15 @@ ROW = 100  # steps between two tests
 # `smiling face with heart shaped eyes` is love, `frowning face with open mouth` sad, `face with open mouth` surprised.
 EMOTIONS = {
     "love": ("heart", "kiss", "hugging face"),
-    "sick": (
-        "medical mask", "thermometer", "head bandage", "vomiting", "nauseated", "sneezing", "overheated", "freezing",
-        "dizzy face", "wavy mouth",
-    ),
+    "sick": ("medical mask", "thermometer", "head bandage", "vomiting", "nauseated", "sneezing", "overheated",
+             "freezing", "dizzy face", "wavy mouth"),
     "angry": ("angry face", "pouting", "look of triumph", "symbols covering mouth"),
-    "sad": (
-        "sad face", "crying", "frowning", "holding back tears", "disappointed", "pensive", "worried", "weary",
-        "tired face", "confounded", "persevering", "anguished",
-    ),
+    "sad": ("sad face", "crying", "frowning", "holding back tears", "disappointed", "pensive", "worried", "weary",
+            "tired face", "confounded", "persevering", "anguished"),
     "happy": ("happy face", "smiling", "grinning", "tears of joy", "savouring", "party", "winking", "stuck out tongue"),
     "surprised": ("astonished", "hushed", "flushed", "shocked", "screaming", "hand over mouth", "face with open mouth"),
-    "neutral": (
-        "neutral face", "expressionless", "without mouth", "dotted line", "unamused", "rolling eyes", "diagonal mouth",
-        "eyebrow raised", "zipper mouth", "thinking",
-    ),
+    "neutral": ("neutral face", "expressionless", "without mouth", "dotted line", "unamused", "rolling eyes",
+                "diagonal mouth", "eyebrow raised", "zipper mouth", "thinking"),
 }  # fmt: skip
 
 
@@ -53,15 +46,9 @@ def emotion(name: str) -> str | None:
     return next((emotion for emotion, phrases in EMOTIONS.items() if any(phrase in name for phrase in phrases)), None)
 
 
-def happy_or_sad(name: str) -> str | None:
-    """The class of Part 2."""
-    k = part_2.class_of(name)
-    return None if k is None else list(part_2.CLASSES)[k]
-
-
 CLASSES = {  # their names, and the rule that gives an emoji's
     "none": (("face",), lambda name: "face"),
-    "happy or sad": (tuple(part_2.CLASSES), happy_or_sad),
+    "happy or sad": (tuple(HAPPY_OR_SAD), lambda name: dict(enumerate(HAPPY_OR_SAD)).get(class_of(name))),
     "emotions": (tuple(EMOTIONS), emotion),
     "two emotions": (("happy", "sad"), emotion),
 }
@@ -81,7 +68,7 @@ def labels_of(names: list[str], classes: str) -> torch.Tensor:
 class Trial(TrainingOptions):
     """All that a result depends on: a training's options, and what to train on and to teach."""
 
-    images: Literal["faces", "all", "happy or sad", "emotions"] = "faces"  # all pictures; they are tested on faces alone
+    images: Literal["faces", "all", "happy or sad", "emotions"] = "faces"  # to train on; all is tested on faces
     classes: Literal["none", "happy or sad", "emotions", "two emotions"] = "none"  # what the classifier learns
     weight: float = 0.5  # lambda, of the classification loss
     split: Literal["unseen"] = "unseen"
@@ -99,14 +86,14 @@ class Trial(TrainingOptions):
 def trial_of(setting: dict, preset: str, **changes) -> Trial:
     """The trial of an experiment's setting, with everything decided.
 
-    The best preset has no dropout, and fresh augmentation instead of copies: the coursework's, for a fair comparison.
+    The best preset has no dropout, and instead of copies it augments anew at every step. So that settings differ in one
+    thing, it augments as the coursework does, and has one network and learning rate for all numbers of styles.
     """
     trial = Trial(**setting, preset=preset, **changes)
     if preset == "best":
-        exact = trial.copies == "none" and trial.augment == "coursework"
-        own = {"dropout": None, "copies": "none", "augment": "none" if exact else trial.augment}
-        others = BEST_UNSEEN["other_pictures"] if trial.images == "all" else 0.0
-        trial = replace(trial, **own, other_pictures=others, shift=0.0, mixing=0.0)
+        same = {"network": "residual", "learning_rate": 0.015, "shift": 0.0, "mixing": 0.0}
+        others = None if trial.images == "all" else 0.0  # None: as many as the preset has
+        trial = replace(trial, **same, other_pictures=others, dropout=None, copies="none")
     return resolve_defaults(trial)
 
 
@@ -114,25 +101,23 @@ def trial_of(setting: dict, preset: str, **changes) -> Trial:
 
 
 @lru_cache(4)
-def chosen_pictures(
-    source: str, also: tuple[str, ...], hold_out_style: str | None, classes: str
-) -> tuple[Pictures, torch.Tensor]:
+def chosen_pictures(options: DataOptions, classes: str) -> tuple[Pictures, torch.Tensor]:
     """The faces of all styles that have one of the `classes`, and their labels. Raises UserError for too few."""
-    faces = data.load_styles(DataOptions(source=source, also=also, hold_out_style=hold_out_style))
+    faces = data.load_styles(options)
     labels = labels_of(faces.names, classes)
     pictures, labels = faces.take((labels >= 0).nonzero().flatten().tolist()), labels[labels >= 0]
     members = Counter(dict(zip(pictures.keys, labels.tolist())).values())
-    for k, name in enumerate(CLASSES[classes][0]):
-        if members[k] < data.FOLDS:
-            needed = f"{data.FOLDS} folds need as many; try --source twemoji"
-            raise UserError(f"{source} has {members[k]} different emoji of class {name} and {needed}")
+    if few := [name for k, name in enumerate(CLASSES[classes][0]) if members[k] < data.FOLDS]:
+        needed = f"{data.FOLDS} different emoji of each class for as many folds; try --source twemoji"
+        raise UserError(f"{options.source} has too few emoji of class {' and '.join(few)}; it needs {needed}")
     return pictures, labels
 
 
 def fold_of(trial: Trial) -> Splits:
     """The emoji to train on and those to test on, upright, each picture once. Raises UserError for too few emoji."""
     classes = trial.images if trial.images in CLASSES else "none"
-    pictures, labels = chosen_pictures(trial.source, trial.also, trial.hold_out_style, classes)
+    options = DataOptions(source=trial.source, also=trial.also, hold_out_style=trial.hold_out_style)
+    pictures, labels = chosen_pictures(options, classes)
     return data.fold_of_seed(pictures, labels, replace(trial, copies="none"))
 
 
@@ -153,44 +138,44 @@ def splits_of(trial: Trial, fold: Splits) -> Splits:
 # ---------------------------------------------------------------- training and tests
 
 
-def balanced_accuracy(model: nn.Module, images: torch.Tensor, truth: torch.Tensor) -> float:
-    """Mean recall over the classes that occur, of the images that have one. `truth` holds a label per image."""
-    from sklearn.metrics import recall_score
-
-    known = truth >= 0
-    predicted = class_probabilities(model, images[known]).argmax(1)
-    return float(recall_score(truth[known], predicted, labels=truth[known].unique(), average="macro"))
+def parts_to_test(trial: Trial, fold: Splits) -> dict[str, Part]:
+    """The tested pictures, their augmented copies, the faces trained on, upright, and a style that is held out."""
+    copies = data.expand(fold.pictures, fold.test.emoji, DataOptions(copies=2, seed=trial.seed), "test")
+    unseen_style = {"unseen_style_mse": fold.other_styles[trial.hold_out_style]} if trial.hold_out_style else {}
+    return {"mse": fold.test, "copies_mse": copies, "train_mse": fold.train} | unseen_style
 
 
 @threadpool_limits.wrap(limits=1)
 def measure(trial: Trial) -> dict[str, float | list | None]:
-    """Train and test. A pure function of the trial, except for the seconds: in one thread, as other cores have others.
+    """Train and test. A pure function of the trial, except for the seconds, in one thread: other trials take the other cores.
 
-    MSEs are of the tested pictures, of their augmented copies, of the faces trained on, upright, and of a style that is
-    held out. They are lists over `steps`. The balanced accuracy is None where the classifier was not taught.
+    The MSEs of `parts_to_test` are lists over `steps`. So is the balanced accuracy, the mean recall over the classes that
+    are tested; it is None if no class was taught.
     """
+    from sklearn.metrics import recall_score  # takes half a second to import
+
     started, fold = time.monotonic(), fold_of(trial)
-    copies = data.expand(fold.pictures, fold.test.emoji, DataOptions(copies=2, seed=trial.seed), "test")
-    parts = {"mse": fold.test, "copies_mse": copies, "train_mse": fold.train}
-    parts |= {"unseen_style_mse": fold.other_styles[trial.hold_out_style]} if trial.hold_out_style else {}
-    splits, count = splits_of(trial, fold), 0 if trial.classes == "none" else len(CLASSES[trial.classes][0])
-    truth = labels_of(fold.pictures.names, trial.classes)[fold.test.emoji]
+    splits, parts = splits_of(trial, fold), parts_to_test(trial, fold)
+    count = 0 if trial.classes == "none" else len(CLASSES[trial.classes][0])
+    labels = labels_of(fold.pictures.names, trial.classes)[fold.test.emoji]
+    known, truth = labels >= 0, labels[labels >= 0]
 
     def tests(model: nn.Module) -> dict[str, float]:
-        errors = {name: training.evaluate(model, part, training.reconstruction_loss) for name, part in parts.items()}
-        taught = {"balanced_accuracy": balanced_accuracy(model, fold.test.images, truth)} if count and trial.weight else {}
-        return {name: losses["loss"] for name, losses in errors.items()} | taught
+        found = {name: evaluate(model, part, reconstruction_loss)["loss"] for name, part in parts.items()}
+        if count and trial.weight:
+            predicted = class_probabilities(model, fold.test.images[known]).argmax(1)
+            found["balanced_accuracy"] = float(recall_score(truth, predicted, labels=truth.unique(), average="macro"))
+        return found
 
     loss = MultiTaskLoss(labels_of(splits.pictures.names, trial.classes), trial.weight) if count else None
     rows = max(1, trial.steps // ROW)
-    trained = training.fit(trial, splits, loss_function=loss, classes=count, validate=tests, rows=rows)
+    trained = fit(trial, splits, loss_function=loss, classes=count, validate=tests, rows=rows)
     history = trained.history
     metrics = {name.removeprefix("val_"): [row[name] for row in history] for name in history[0] if "val_" in name}
     if count:
         metrics.setdefault("balanced_accuracy", None)
-        metrics["majority_balanced_accuracy"] = 1 / len(truth[truth >= 0].unique())  # one class is always right
-    metrics |= {"steps": [row["step"] for row in history], **training.baseline_errors(trained.pca, fold.test)}
+        metrics["majority_balanced_accuracy"] = 1 / len(truth.unique())  # one class is always right
+    metrics |= {"steps": [row["step"] for row in history], **baseline_errors(trained.pca, fold.test)}
     if trial.hold_out_style:
-        unseen = training.baseline_errors(trained.pca, parts["unseen_style_mse"])
-        metrics["unseen_style_pca_mse"] = unseen["pca_mse"]
+        metrics["unseen_style_pca_mse"] = baseline_errors(trained.pca, parts["unseen_style_mse"])["pca_mse"]
     return {**metrics, "seconds": round(time.monotonic() - started, 1)}

@@ -1,16 +1,42 @@
-"""What came out of an experiment: verdicts on the hypotheses, and means and spreads of the settings."""
+"""What came out of an experiment: verdicts on its hypotheses, and means and spreads of its settings, as text for REPORT.
+
+A trial's metrics are numbers, and lists over the steps at which it was tested (CURVES). Needs no torch.
+"""
 
 from dataclasses import asdict
+from typing import Sequence
 
-from scipy import stats
+import numpy as np
 
-from lab import baselines
-from studies.hypotheses import BUDGETS, Hypothesis, Trial
+from lab.statistics import holm, mean_and_interval
+from studies.hypotheses import Hypothesis
 
+BUDGETS = (300, 1000, 3000)  # steps after which there are verdicts; the last one counts
 TEST_TO_TRAIN = 1 / 4  # of five folds
-
-# A trial's metrics: numbers, and lists over the steps at which it was tested.
 CURVES = ("mse", "copies_mse", "train_mse", "unseen_style_mse", "balanced_accuracy")
+METRICS = {
+    "mse": "MSE",
+    "copies_mse": "MSE on augmented copies",
+    "train_mse": "training MSE",
+    "gap": "gap",
+    "unseen_style_mse": "MSE on an unseen style",
+    "balanced_accuracy": "balanced accuracy",
+}
+COLUMNS = {
+    "mse": "unseen emoji: MSE",
+    "pca_mse": "PCA",
+    "mean_image_mse": "mean image",
+    "copies_mse": "their augmented copies",
+    "train_mse": "training emoji",
+    "gap": "unseen minus training",
+    "unseen_style_mse": "unseen style: MSE",
+    "unseen_style_pca_mse": "PCA",
+    "balanced_accuracy": "balanced accuracy",
+    "majority_balanced_accuracy": "majority class",
+}
+
+
+# ---------------------------------------------------------------- verdicts
 
 
 def verdict(low: float, high: float, expected: str) -> str:
@@ -22,22 +48,24 @@ def verdict(low: float, high: float, expected: str) -> str:
 
 def at(metrics: dict, steps: int) -> dict:
     """A trial's numbers after so many steps, with the gap between unseen and training emoji."""
-    place = metrics["steps"].index(steps)
-    then = {name: values[place] if name in CURVES and values else values for name, values in metrics.items()}
+    i = metrics["steps"].index(steps)
+    then = {name: values[i] if name in CURVES and values else values for name, values in metrics.items()}
     then.pop("steps")
     return {**then, "gap": then["mse"] - then["train_mse"]}
 
 
-def compared(hypothesis: Hypothesis, differences: list[float]) -> dict:
+def compare(differences: list[float], expected: str) -> dict:
     """The mean of paired differences over the seeds, its intervals, the two-sided p, and the verdicts.
 
     The interval is corrected for the training emoji that folds share; the `plain_` one is not.
     """
+    from scipy import stats  # takes half a second to import
+
     outcome = {"differences": differences}
     for prefix, test_to_train in (("plain_", 0.0), ("", TEST_TO_TRAIN)):
-        mean, half = baselines.mean_and_interval(differences, test_to_train)
+        mean, half = mean_and_interval(differences, test_to_train)
         low, high = mean - half, mean + half
-        outcome |= {f"{prefix}interval": [low, high], f"{prefix}verdict": verdict(low, high, hypothesis.expected)}
+        outcome |= {f"{prefix}interval": [low, high], f"{prefix}verdict": verdict(low, high, expected)}
     freedom = len(differences) - 1
     error = half / stats.t.ppf(0.975, freedom)
     p = 2 * stats.t.sf(abs(mean) / error, freedom) if error else float(mean == 0)
@@ -49,29 +77,102 @@ def judge(hypothesis: Hypothesis, values: dict[str, list[dict]]) -> dict:
 
     `values` are the metrics of the trials, in the order of the seeds, by setting.
     """
-    marks = values[hypothesis.setting][0]["steps"]
-    steps = sorted({*(budget for budget in BUDGETS if budget in marks), marks[-1]})
-    by_steps = {}
+    tested = values[hypothesis.setting][0]["steps"]
+    steps, by_steps = sorted({*BUDGETS} & {*tested} | {tested[-1]}), {}
     for k in steps:
-        ours, reference = (values[setting] for setting in (hypothesis.setting, hypothesis.reference))
-        pairs = zip(ours, reference, strict=True)
-        differences = [at(a, k)[hypothesis.metric] - at(b, k)[hypothesis.metric] for a, b in pairs]
-        by_steps[str(k)] = compared(hypothesis, differences)
-    return {**asdict(hypothesis), **by_steps[str(steps[-1])], "by_steps": by_steps}
+        ours, reference = (
+            [at(metrics, k)[hypothesis.metric] for metrics in values[setting]]
+            for setting in (hypothesis.setting, hypothesis.reference)
+        )
+        differences = [one - other for one, other in zip(ours, reference, strict=True)]
+        by_steps[str(k)] = compare(differences, hypothesis.expected)
+    about = {**asdict(hypothesis), "label": METRICS[hypothesis.metric]}
+    return {**about, **by_steps[str(steps[-1])], "by_steps": by_steps}
 
 
-def row(setting: str, trial: Trial, values: list[dict]) -> dict:
-    """A setting's line in the record: its values after the most steps, over the seeds, and its curves.
+def summary(setting: str, trial: dict, values: list[dict]) -> dict:
+    """A setting's row in the record: its values after the most steps, over the seeds, and its curves.
 
-    `values` are the metrics of its trials; None stands for what was not taught.
+    `trial` are its options; `values` the metrics of its trials, where None stands for what was not taught.
     """
     steps = values[0]["steps"]
     ends = [at(metrics, steps[-1]) for metrics in values]
     curves = [name for name in CURVES if values[0].get(name)]
     return {
         "setting": setting,
-        "trial": {field: value for field, value in trial.recorded().items() if field != "seed"},
+        "trial": {name: value for name, value in trial.items() if name != "seed"},
         "values": {name: [end[name] for end in ends] for name in ends[0]},
         "steps": steps,
         "curves": {name: [[round(value, 5) for value in one[name]] for one in values] for name in curves},
     }
+
+
+def corrected(hypotheses: Sequence[dict]) -> list[dict]:
+    """All hypotheses that were asked, with the p that Holm's correction leaves and the verdict that it allows."""
+    p_values = holm([judged["p"] for judged in hypotheses])
+    return [
+        {**judged, "holm_p": p, "holm_verdict": judged["verdict"] if p < 0.05 else "undecided"}
+        for judged, p in zip(hypotheses, p_values)
+    ]
+
+
+# ---------------------------------------------------------------- as text
+
+
+def comparison(judged: dict) -> str:
+    """What was compared and what it gave: the difference and its corrected interval."""
+    digits = 3 if "accuracy" in judged["metric"] else 4
+    low, high = (f"{bound:+.{digits}f}" for bound in judged["interval"])
+    metric, setting, reference = METRICS[judged["metric"]], judged["setting"], judged["reference"]
+    return f"{metric}({setting}) - {metric}({reference}) = {judged['mean']:+.{digits}f}, 95% CI [{low}, {high}]"
+
+
+def finding(judged: dict) -> str:
+    """The verdict on a hypothesis after the most steps, the numbers behind it, and the verdicts on the way."""
+    *earlier, _ = judged["by_steps"].items()
+    before = "".join(f"; after {int(steps):,} steps: {one['verdict']}" for steps, one in earlier)
+    return f"{comparison(judged)}: {judged['verdict']} (shared folds ignored: {judged['plain_verdict']}{before})"
+
+
+def sentence(judged: dict) -> str:
+    """A comparison and its verdict, of a hypothesis as `corrected` gives it."""
+    taken_back = judged["verdict"] != judged["holm_verdict"]
+    return f"{comparison(judged)}: {judged['verdict']}{', but not after Holm’s correction' if taken_back else ''}"
+
+
+def verdict_list(hypotheses: list[dict]) -> str:
+    """Verdicts as a Markdown list."""
+    lines = []
+    for judged in hypotheses:
+        said = sentence(judged).replace(judged["verdict"], f"**{judged['verdict']}**", 1)
+        lines.append(f"- *{judged['text'][0].upper()}{judged['text'][1:]}* ({judged['letter']}). {said}.")
+    return "\n".join(lines)
+
+
+def verdict_table(hypotheses: list[dict]) -> str:
+    """Every question with all its verdicts, as a Markdown table; the last column counts."""
+    steps = list(hypotheses[0]["by_steps"])
+    after = [f"after {int(k):,} steps" for k in steps]
+    heads = ["letter", "hypothesis", *after, "shared folds ignored", "Holm's correction for all questions"]
+    rows = [heads, ["---"] * len(heads)]
+    for judged in sorted(hypotheses, key=lambda judged: judged["letter"]):
+        said = [judged["by_steps"][k]["verdict"] for k in steps] + [judged["plain_verdict"]]
+        rows.append([judged["letter"], judged["text"], *said, f"**{judged['holm_verdict']}**"])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def cell(name: str, values: list) -> str:
+    """Mean and standard deviation over the seeds, omitted for constants; empty for what was not taught."""
+    if None in values:
+        return ""
+    digits = 3 if "accuracy" in name else 4
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(set(values)) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
+
+
+def table(rows: list[dict], varied: str) -> str:
+    """The rows of a record, means and spreads over the seeds, as a Markdown table."""
+    columns = [name for name in COLUMNS if any(name in row["values"] for row in rows)]
+    lines = [[varied, *(COLUMNS[name] for name in columns)], ["---"] * (len(columns) + 1)]
+    lines += [[row["setting"], *(cell(name, row["values"].get(name, [None])) for name in columns)] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

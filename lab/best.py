@@ -1,0 +1,138 @@
+"""What the best preset adds to the coursework's training: Muon, a learning rate that rises and falls, bfloat16 where
+the processor computes in it, refined latents. Also adversarial examples, for `--augment adversarial`.
+"""
+
+import math
+import time
+from functools import lru_cache
+from typing import Callable
+
+import torch
+from torch import nn
+
+from lab.networks import Autoencoder
+from lab.options import TrainingOptions, TrainingRun
+from lab.residual import refine
+from lab.runs import read_run
+
+LINEAR_RATE, BIAS_RATE = 2e-4, 1e-3  # learning rates of the linear path and of biases
+EPSILON = 8 / 255  # of the adversarial examples: how far a pixel is moved
+
+
+@lru_cache(maxsize=1)
+def cpu_has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32: measured, in a few hundredths of a second.
+
+    One without it takes a hundred times as long, so the seconds of one thread decide, however busy the machine is. What
+    the processor says of itself would not do: `ONEDNN_MAX_CPU_ISA=AVX2` makes a new one behave like an old one.
+    """
+    threads, seconds = torch.get_num_threads(), {}
+    torch.set_num_threads(1)
+    for kind in (torch.float32, torch.bfloat16):
+        matrix, laps = torch.ones(192, 192, dtype=kind), []
+        for _ in range(4):
+            started = time.thread_time()
+            matrix @ matrix
+            laps.append(time.thread_time() - started)
+        seconds[kind] = min(laps[1:])
+    torch.set_num_threads(threads)
+    return seconds[torch.bfloat16] < 0.8 * seconds[torch.float32]
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether `device` computes in bfloat16, instead of imitating it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and cpu_has_bfloat16()
+
+
+def resolve_precision(options: TrainingRun) -> str:
+    """What `auto` is on this device; for a run that is resumed, what its record says. Warns of slow bfloat16."""
+    there = (read_run(options.out) if options.resume else None) or {"config": {}}
+    here = "bfloat16" if has_bfloat16(torch.device(options.device)) else "float32"
+    chosen = there["config"].get("precision", here) if options.precision == "auto" else options.precision
+    if chosen != here and chosen == "bfloat16":
+        print("this machine only imitates bfloat16: expect ten times the time of float32")
+    return chosen
+
+
+def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
+    """Roughly the nearest orthogonal matrix, by five Newton-Schulz rounds with Jordan's coefficients (2024).
+
+    All rounds work on the small Gram matrix. This form needs float32: in bfloat16 it diverges, which the usual form
+    on the whole matrix does not.
+    """
+    tall = matrix.shape[0] > matrix.shape[1]
+    wide = matrix.T if tall else matrix
+    wide = wide / (wide.norm() + 1e-7)
+    gram, identity = wide @ wide.T, torch.eye(len(wide), device=wide.device)
+    product = identity
+    for _ in range(5):
+        step = 3.4445 * identity - 4.775 * gram + 2.0315 * gram @ gram
+        product, gram = step @ product, step @ gram @ step
+    wide = product @ wide
+    return wide.T if tall else wide
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum, orthogonalized, for the weights of convolutions and linear layers. Jordan et al. 2024.
+
+    torch.optim.Muon refuses the weights of convolutions, and was about 30 times slower on a processor.
+    """
+
+    def __init__(self, parameters, lr: float, momentum: float = 0.95, weight_decay: float = 0.2):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # the matrices are small: a second thread only waits
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
+                average.lerp_(parameter.grad, 1 - group["momentum"])
+                update = parameter.grad.lerp(average, group["momentum"]).flatten(1)
+                size = group["lr"] * max(1, update.shape[0] / update.shape[1]) ** 0.5
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(newton_schulz(update).reshape(parameter.shape), alpha=-size)
+        torch.set_num_threads(threads)
+
+
+def one_cycle(done: float, warm_up: float = 0.1) -> float:
+    """The best preset's learning rate at `done` of the budget, as a part of its peak: up linearly, down by a cosine."""
+    if done < warm_up:
+        return (done + 1e-3) / warm_up
+    return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))
+
+
+def optimizers(options: TrainingOptions, model: Autoencoder, fused: bool) -> list[torch.optim.Optimizer]:
+    """Muon for matrices; AdamW for biases, and slowly for the linear path, which starts where it should be."""
+    linear = [parameter for name, parameter in model.named_parameters() if name in model.linear_path]
+    others = [parameter for name, parameter in model.named_parameters() if name not in model.linear_path]
+    matrices, biases = ([p for p in others if (p.dim() > 1) == wide] for wide in (True, False))
+    rates = ((linear, LINEAR_RATE), (biases, BIAS_RATE))
+    groups = [{"params": parameters, "lr": rate} for parameters, rate in rates if parameters]
+    muon = Muon(matrices, options.learning_rate, weight_decay=options.weight_decay)
+    return [muon, torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.0, fused=fused)]
+
+
+def adversarial_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The MSE to the true images, where half of the inputs are adversarial.
+
+    Every pixel is moved by EPSILON to where the MSE rises: the fast gradient sign method, Goodfellow et al. 2015.
+    """
+    attacked = images[::2].clone().requires_grad_()
+    slope = torch.autograd.grad(nn.functional.mse_loss(model(attacked), images[::2]), attacked)[0]
+    inputs = images.clone()
+    inputs[::2] = (images[::2] + EPSILON * slope.sign()).clamp(0, 1)
+    return {"loss": nn.functional.mse_loss(model(inputs), images)}
+
+
+def refined_loss(steps: int) -> Callable:
+    """The MSE with latents that are refined by so many steps."""
+
+    def loss(model: Autoencoder, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
+        latents = torch.cat([refine(model, part, steps) for part in images.split(64)])  # in parts, to save memory
+        return {"loss": nn.functional.mse_loss(model.decode(latents).clamp(0, 1), images)}
+
+    return loss

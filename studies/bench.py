@@ -1,0 +1,233 @@
+"""The side by side: our presets against a plain implementation, PCA and the mean image, in error, time and memory.
+
+    python -m studies.bench                # all of one style, 40 minutes to 2 hours on 2 cores
+    python -m studies.bench --only curves  # add to its record: error against seconds, and the figure; 5 minutes
+    python -m studies.bench --only styles  # add to its record: several styles in training; about an hour
+    python -m studies.bench --avx2 --out runs/bench-avx2 --plots runs/bench-avx2  # as with AVX2 alone: no bfloat16
+    python -m studies.bench --quick        # 2 to 4 minutes, to see that it works; its numbers mean nothing
+
+Every run is a process of its own, timed from outside; where times are compared, the runs take turns. Needs Linux or
+macOS, and for styles `pip install -r requirements-noto.txt`. Writes runs/bench/ (results.json, and a folder for each
+run) and plots/bench.png.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Literal
+
+from lab import cli, figures, runs
+from lab.cli import UserError
+from lab.sources import SOURCES, STYLES
+
+PROJECT = Path(__file__).parent.parent
+AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # makes a newer processor behave like an old one
+UNSEEN, BEST = ("--split", "unseen"), ("--preset", "best")
+TIMES = ("train_seconds", "process_seconds", "peak_mb")
+STYLE_ERRORS = ("test_mse", "refined_mse", "pca_mse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Measure the errors, seconds and memory of every method, in one call."""
+
+    seeds: int = 5  # split seeds for unseen emoji, from 0 upwards
+    repeats: int = 3  # of each process whose time is compared
+    epochs: int = 30  # of the plain implementation and of the coursework preset
+    steps: int = 1800  # of the best preset
+    style_steps: int | None = None  # of the best preset with several styles; default: its own
+    budgets: tuple[int, ...] = (100, 300, 900)  # steps of shorter trainings of the best preset, for the curves
+    avx2: bool = False  # run everything as on a processor with AVX2 alone
+    quick: bool = False  # two epochs, six steps, one repeat, everything in runs/
+    only: Literal["curves", "styles"] | None = None  # measure this part, and leave the rest of the record as it is
+    out: Path = Path("runs/bench")  # folder of results.json and of the runs
+    plots: Path = Path("plots")  # folder of the figure
+
+    def __post_init__(self):
+        cli.require_range(1, 10**6, seeds=self.seeds, repeats=self.repeats, epochs=self.epochs, steps=self.steps)
+        cli.require_range(1, 10**6, style_steps=self.style_steps, budgets=min(self.budgets, default=0))
+        if self.avx2 and self.out == Config.out:
+            raise UserError("--avx2 makes a record of its own; give it another --out")
+
+
+# ---------------------------------------------------------------- runs
+
+
+def run_process(config: Config, name: str, *arguments: str, threads: int | None = None) -> dict[str, float]:
+    """Run Python: its wall-clock seconds and peak memory in MB. Raises UserError, after its last output, if it fails."""
+    environment = (AVX2 if config.avx2 else {}) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    started = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, *arguments], cwd=PROJECT, env=os.environ | environment,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+    )  # fmt: skip
+    output = child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    seconds = time.perf_counter() - started
+    if os.waitstatus_to_exitcode(status) != 0:
+        print(output[-2000:])
+        raise UserError(f"{' '.join(arguments)} failed; the end of its output is above")
+    print(f"  {name}: {seconds:.1f} s", flush=True)
+    return {"process_seconds": seconds, "peak_mb": usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)}
+
+
+def run_ours(config: Config, name: str, *options: str, script=("autoencoder.py",), threads: int | None = None) -> dict:
+    """A run of Part 1, or a script like it: its metrics, the rows of its training, its machine, seconds and memory."""
+    folder = (config.out / name).resolve()
+    where = ("--out", str(folder), "--plots", str(folder), "--overwrite")
+    timing = run_process(config, name, *script, *where, *options, threads=threads)
+    metrics, about = (json.loads((folder / file).read_text(encoding="utf-8")) for file in (runs.METRICS, runs.RUN))
+    rows = [json.loads(line) for line in (folder / runs.LOG).read_text(encoding="utf-8").splitlines()]
+    machine = {"processor": about["processor"], "threads": about["threads"], "torch": about["versions"]["torch"]}
+    return {**metrics, **timing, "train_seconds": rows[-1]["seconds"], "rows": rows, "machine": machine}
+
+
+def run_plain(config: Config, name: str, *options: str) -> dict:
+    """A run of the plain implementation: its result, seconds and memory."""
+    result = (config.out / f"{name}.json").resolve()
+    timing = run_process(config, name, "-m", "studies.plain", str(result), "--epochs", str(config.epochs), *options)
+    return {**json.loads(result.read_text(encoding="utf-8")), **timing}
+
+
+# ---------------------------------------------------------------- the table
+
+
+def values(group: list[dict], name: str) -> list[float]:
+    return [run[name] for run in group]
+
+
+def time_ratio(group: list[dict], plain: list[dict]) -> float:
+    """The median ratio of the whole processes' seconds, pair by pair."""
+    return median(one["process_seconds"] / other["process_seconds"] for one, other in zip(group, plain))
+
+
+def row(method: str, unseen: list[float], coursework: float | None, timed: list[dict]) -> dict:
+    """A row of the table: test MSEs in both splits, and medians of times and memory over the `timed` runs."""
+    times = {name: median(values(timed, name)) if timed else None for name in TIMES}
+    return {"method": method, "unseen_mse": unseen, "coursework_mse": coursework, **times}
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| method | unseen emoji | coursework's order | train s | process s | peak MB |", "| --- " * 6 + "|"]
+    for entry in rows:
+        unseen, coursework = entry["unseen_mse"], entry["coursework_mse"]
+        spread = f" ± {stdev(unseen):.4f}" if len(unseen) > 1 else ""
+        cells = [entry["method"], f"{mean(unseen):.4f}{spread}" if unseen else ""]
+        cells += ["" if coursework is None else f"{coursework:.4f}"]
+        cells += ["" if entry[name] is None else f"{entry[name]:.0f}" for name in TIMES]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def measure(config: Config) -> dict:
+    """The rows and ratios, and the machine that they were measured on. Prints them."""
+    epochs, steps = ("--epochs", str(config.epochs)), (*BEST, "--steps", str(config.steps))
+    plain, coursework, auto, first = [], [], [], []
+    for i in range(config.repeats):
+        plain.append(run_plain(config, f"plain-{i}"))
+        coursework.append(run_ours(config, f"coursework-{i}", *epochs))
+        auto.append(run_ours(config, f"auto-{i}", *epochs, "--precision", "auto"))
+        first.append(run_ours(config, f"first-{i}", *BEST, "--steps", "1", "--refine-steps", "0"))
+    best = run_ours(config, "best", *steps)
+    seeds = [("--seed", str(seed)) for seed in range(config.seeds)]
+    unseen = [run_ours(config, f"coursework-unseen-{seed[1]}", *UNSEEN, *epochs, *seed) for seed in seeds]
+    best_unseen = [run_ours(config, f"best-unseen-{seed[1]}", *UNSEEN, *steps, *seed) for seed in seeds]
+    bests = [best, *best_unseen]
+    rows = [
+        row("mean image", values(unseen, "mean_image_mse"), coursework[0]["mean_image_mse"], []),
+        row("PCA-128, on the faces", values(unseen, "pca_mse"), coursework[0]["pca_mse"], []),
+        row("PCA-128, on the best preset's images", values(best_unseen, "pca_mse"), best["pca_mse"], []),
+        row("plain implementation", [], plain[0]["test_mse"], plain),
+        row("coursework preset", values(unseen, "test_mse"), coursework[0]["test_mse"], coursework),
+        row(f"coursework preset, {auto[0]['precision']}", [], auto[0]["test_mse"], auto),
+        row("best preset, encoder alone", values(best_unseen, "test_mse"), best["test_mse"], bests),
+        row("best preset, refined latents", values(best_unseen, "refined_mse"), best["refined_mse"], bests),
+    ]
+    ratios = {
+        "refined to PCA, per seed": [run["refined_mse"] / run["pca_mse"] for run in best_unseen],
+        "encoder alone to PCA, per seed": [run["test_mse"] / run["pca_mse"] for run in best_unseen],
+        "coursework preset to plain, whole process": time_ratio(coursework, plain),
+        "best preset to plain, whole process": rows[-1]["process_seconds"] / rows[3]["process_seconds"],
+        "precision of the best preset": best["precision"],
+        "coursework preset, auto precision, to plain, whole process": time_ratio(auto, plain),
+        "below the coursework's 0.0168, to plain": time_ratio(first, plain),
+        "test MSE of those runs": max(values(first, "test_mse")),
+    }
+    print(table(rows))
+    print(*(f"{name}: {value}" for name, value in ratios.items()), sep="\n")
+    return {**best["machine"], "quick": config.quick, "rows": rows, "ratios": ratios}
+
+
+def curve(run: dict) -> list[list[float]]:
+    """Points (seconds since the process started, test MSE) along a run of studies/curve.py."""
+    before = run["process_seconds"] - run["seconds"]  # rows count the seconds from the start of the record
+    return [[before + line["seconds"], line["val_loss"]] for line in run["rows"]]
+
+
+def measure_curves(config: Config) -> dict:
+    """Error against seconds on unseen emoji, along runs and at the ends of shorter ones, and PCA's errors. Draws."""
+    options = {"coursework": ("--epochs", str(config.epochs)), "best": (*BEST, "--steps", str(config.steps))}
+    options |= {f"best-{steps}": (*BEST, "--steps", str(steps)) for steps in config.budgets}
+    plain = run_plain(config, "curve-plain", "--unseen")
+    script = ("-m", "studies.curve")
+    coursework, best, *budgets = [run_ours(config, f"curve-{k}", *UNSEEN, *options[k], script=script) for k in options]
+    points = [list(point) for point in zip(plain["seconds"], plain["mse"])]
+    curves = {"plain implementation": points, "coursework preset": curve(coursework), "best preset": curve(best)}
+    ends = {"best preset, smaller budgets": [curve(run)[-1] for run in budgets]}
+    pca = {"PCA-128, on the faces": coursework["pca_mse"], "PCA-128, on the best preset's images": best["pca_mse"]}
+    print("figure", figures.error_against_seconds(curves, ends, pca, config.plots / "bench.png"))
+    return {**best["machine"], "curves": curves, "ends": ends, "pca": pca}
+
+
+def measure_styles(config: Config) -> dict:
+    """Errors of the best preset on unseen emoji, next to a PCA of what it saw. Prints.
+
+    By style: with all styles in training, a list over the split seeds; and of seed 0 with that style never seen.
+    """
+    options = {f"styles-{seed}": ("--also", *STYLES[1:], "--seed", str(seed)) for seed in range(config.seeds)}
+    for style in STYLES:
+        SOURCES[style].rows()  # a missing package is an error now, and drawings are rendered once for all runs
+        source, *also = (other for other in STYLES if other != style)
+        options[f"without-{style}"] = ("--source", source, "--also", *also, "--hold-out-style", style)
+    shared = (*UNSEEN, *BEST, *(("--steps", str(config.style_steps)) if config.style_steps else ()))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # no times are compared: side by side, one thread each
+        made = pool.map(lambda name: run_ours(config, name, *shared, *options[name], threads=1), options)
+        found = dict(zip(options, made))
+    in_training, never_seen = {}, {}
+    for style in STYLES:
+        seen = [found[f"styles-{seed}"]["styles"][style] for seed in range(config.seeds)]
+        unseen = found[f"without-{style}"]["styles"][style]
+        in_training[style] = {name: values(seen, name) for name in STYLE_ERRORS}
+        never_seen[style] = {name: unseen[name] for name in STYLE_ERRORS}
+        for where, errors in (("in training", seen), ("never seen", [unseen])):
+            parts = ", ".join(f"{each['refined_mse'] / each['pca_mse']:.2f}" for each in errors)
+            print(f"{style}, {where}: {parts} of PCA's error, with refined latents")
+    about = {**found["styles-0"]["machine"], "precision": found["styles-0"]["precision"]}
+    return {**about, "in_training": in_training, "never_seen": never_seen}
+
+
+def main(config: Config) -> dict:
+    """Measure everything except styles, or one part. Returns what results.json holds."""
+    if config.quick:
+        tiny = {"seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "style_steps": 6, "budgets": (2,)}
+        config = replace(config, **tiny, out=config.out / "quick", plots=config.out / "quick")
+    for folder in (config.out, config.plots):
+        folder.mkdir(parents=True, exist_ok=True)
+    path, remedy = config.out / "results.json", "--only adds to the record of a whole run; make that first"
+    results = runs.read_json(path, remedy) if config.only else measure(config)
+    runs.write_json(path, results)
+    part, measured = ("styles", measure_styles) if config.only == "styles" else ("against_seconds", measure_curves)
+    results[part] = measured(config)
+    runs.write_json(path, results)
+    return results
+
+
+if __name__ == "__main__":
+    cli.run(main, Config)

@@ -1,0 +1,190 @@
+"""The experiments that the coursework recommends but does not do, each with a verdict on its hypotheses.
+
+    python -m studies.experiments dropout             # or another name of studies/hypotheses.py
+    python -m studies.experiments data --preset best  # the other network
+    RAY_ADDRESS=... python -m studies.experiments latent --ray  # on a cluster; needs requirements-ray.txt
+
+A network is trained and tested on emoji it has never seen, next to a PCA of the same training images with as many
+components. Every setting meets the same seeds; a seed decides the fold and the weights, so verdicts are on paired
+differences. They are given after 300, 1,000 and 3,000 steps, and the last counts. Writes runs/experiments/NAME.json and
+plots/experiment_NAME.png; finished trials are kept in runs/experiments/trials/ and not computed again. Expect 15 to 25
+minutes each on 2 cores, and more than an hour for styles with AVX2 alone; styles needs requirements-noto.txt.
+"""
+
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Iterator, Literal
+
+import torch
+import tyro
+
+from lab import cli, figures, runs, training
+from lab.cli import UserError
+from studies.hypotheses import EXPERIMENTS
+from studies.trial import Trial, fold_of, measure, trial_of
+from studies.verdicts import finding, judge, summary, table
+
+QUICK_SEEDS, QUICK_STEPS = 2, 3
+PROJECT = Path(__file__).parent.parent
+Key = tuple[str, int]  # a setting and a seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Vary one setting of a network on unseen emoji and judge what the coursework expects of it."""
+
+    name: tyro.conf.Positional[Literal[tuple(EXPERIMENTS)]]  # which experiment
+    preset: Literal["coursework", "best"] = "coursework"  # whose network and training is varied
+    source: str = "twemoji"  # twemoji, openmoji, noto, hub, or the path of your own parquet file or folder
+    seeds: int = 5  # folds and weights, from seed 0 upwards
+    quick: bool = False  # two seeds, three steps of training, everything in runs/: to see that it works
+    workers: int | None = None  # processes, each of one thread and about 1 GB; default: one per core
+    device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
+    ray: bool = False  # run the trials on the Ray cluster that RAY_ADDRESS names instead
+    out: Path = Path("runs/experiments")  # folder of the records and the finished trials
+    plots: Path = Path("plots")  # folder of the figure
+
+    def __post_init__(self):
+        cli.require_range(2, 1000, seeds=self.seeds)
+        cli.require_range(1, 1000, workers=self.workers)
+
+
+# ---------------------------------------------------------------- many trials, on cores or a cluster
+
+
+def start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it, even if it was killed."""
+
+    def end_with_parent():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+def in_processes(trials: dict[Key, Trial], workers: int) -> Iterator[tuple[Key, dict]]:
+    """Each trial's metrics as they come. A process opens the pictures once, for all its trials."""
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker) as pool:
+        futures = {pool.submit(measure, trial): key for key, trial in trials.items()}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool:
+            remedy = "what is finished is kept: run again with fewer --workers"
+            raise UserError(f"a worker process died, perhaps of too little memory; {remedy}") from None
+        except (KeyboardInterrupt, GeneratorExit):
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def on_ray(trials: dict[Key, Trial]) -> Iterator[tuple[Key, dict]]:
+    """Each trial's metrics as they come from the cluster that RAY_ADDRESS names; this project's files go with them."""
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # else it looks for a missing cluster for 15 minutes
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--ray needs Ray; pip install -r requirements-ray.txt") from None
+    if "RAY_ADDRESS" not in os.environ:
+        raise UserError("--ray needs RAY_ADDRESS in the environment: a cluster's address, or `local` for this machine")
+    shipped = {"working_dir": str(PROJECT), "excludes": ["runs", "plots", ".git", ".venv"]}
+    try:
+        ray.init(runtime_env=shipped, log_to_driver=False, logging_level="warning")
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"no Ray cluster answers at {os.environ['RAY_ADDRESS']} ({reason})") from None
+    task = ray.remote(measure)
+    pending = {task.remote(trial): key for key, trial in trials.items()}
+    try:
+        while pending:
+            for finished in ray.wait(list(pending))[0]:
+                yield pending.pop(finished), ray.get(finished)
+    finally:
+        ray.shutdown()
+
+
+def stored(path: Path, trial: Trial) -> dict | None:
+    """The metrics in the file of a finished trial; None if it is missing, damaged, or another trial's."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return content["metrics"] if content["trial"] == trial.recorded() else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def compute(trials: dict[Key, Trial], config: Config) -> dict[Key, dict]:
+    """The metrics of all trials. Each is kept in a file that its settings name, and not computed again."""
+    folder = config.out / "trials"
+    digests = {key: hashlib.sha256(json.dumps(trial.recorded()).encode()).hexdigest() for key, trial in trials.items()}
+    paths = {key: folder / f"{digest[:16]}.json" for key, digest in digests.items()}
+    results = {key: stored(paths[key], trial) for key, trial in trials.items()}
+    missing = {key: trial for key, trial in trials.items() if results[key] is None}
+    print(f"{len(trials) - len(missing)} of {len(trials)} trials are on file in {folder}")
+    workers = min(config.workers or os.cpu_count() or 1, max(len(missing), 1))
+    with contextlib.closing(on_ray(missing) if config.ray else in_processes(missing, workers)) as computed:
+        for key, metrics in computed:
+            runs.write_json(paths[key], {"trial": trials[key].recorded(), "metrics": metrics})
+            results[key] = metrics
+            errors = f"test MSE {metrics['mse'][-1]:.4f}, PCA {metrics['pca_mse']:.4f}"
+            print(f"{key[0]}, seed {key[1]}: {errors}, {metrics['seconds']} s", flush=True)
+    return results
+
+
+# ---------------------------------------------------------------- an experiment
+
+
+def settings_of(config: Config) -> dict[str, Trial]:
+    """The experiment's settings as trials of seed 0. Raises UserError, before any training, for what has none."""
+    changes = {"source": config.source, "device": str(training.choose_device(config.device))}
+    changes |= {"steps": QUICK_STEPS} if config.quick else {}
+    settings = EXPERIMENTS[config.name].settings
+    trials = {name: trial_of(setting, config.preset, **changes) for name, setting in settings.items()}
+    if len(set(trials.values())) < len(trials):
+        raise UserError(f"the {config.preset} preset has no {config.name} to vary; try --preset coursework")
+    for trial in trials.values():
+        fold_of(trial)  # too few emoji are an error now, not in a worker
+    return trials
+
+
+def main(config: Config) -> dict:
+    """Compute what is not on file yet, print, record and draw. Returns the record."""
+    if config.quick:
+        print(f"quick: {QUICK_SEEDS} seeds, {QUICK_STEPS} steps; these numbers say nothing")
+        config = replace(config, seeds=QUICK_SEEDS, out=config.out / "quick", plots=config.out / "quick")
+    for folder in (config.plots, config.out / "trials"):
+        folder.mkdir(parents=True, exist_ok=True)
+    experiment, settings, seeds = EXPERIMENTS[config.name], settings_of(config), range(config.seeds)
+    trials = {(name, seed): replace(trial, seed=seed) for seed in seeds for name, trial in settings.items()}
+    results = compute(trials, config)
+    values = {name: [results[name, seed] for seed in seeds] for name in settings}
+    rows = [summary(name, trial.recorded(), values[name]) for name, trial in settings.items()]
+    judged = [judge(hypothesis, values) for hypothesis in experiment.hypotheses]
+    print(table(rows, experiment.varied))
+    for outcome in judged:
+        print(f"{outcome['letter']}, {outcome['text']}: {finding(outcome)}")
+    name = config.name if config.preset == "coursework" else f"{config.name}_{config.preset}"
+    print("figure", figures.experiment(rows, judged, experiment.varied, config.plots / f"experiment_{name}.png"))
+    command = " ".join(["python -m studies.experiments", *sys.argv[1:]])
+    about = {"command": command, "experiment": config.name, "preset": config.preset, "varied": experiment.varied}
+    about |= {"torch": torch.__version__, "processor": runs.processor(), "device": rows[0]["trial"]["device"]}
+    about |= {"source": config.source, "quick": config.quick, "seeds": config.seeds}
+    record = {**about, "rows": rows, "hypotheses": judged}
+    runs.write_json(config.out / f"{name}.json", record)
+    return record
+
+
+if __name__ == "__main__":
+    cli.run(main, Config)
