@@ -187,10 +187,7 @@ def measure_curves(config: Config) -> dict:
 
 
 def measure_styles(config: Config) -> dict:
-    """Errors of the best preset on unseen emoji, next to a PCA of what it saw. Prints.
-
-    By style: with all styles in training, a list over the split seeds; and of seed 0 with that style never seen.
-    """
+    """Errors on unseen emoji by style: with all styles in training, over the seeds; and with that one never seen."""
     options = {f"styles-{seed}": ("--also", *STYLES[1:], "--seed", str(seed)) for seed in range(config.seeds)}
     for style in STYLES:
         SOURCES[style].rows()  # a missing package is an error now, and drawings are rendered once for all runs

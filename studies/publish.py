@@ -9,7 +9,6 @@ Hub: `huggingface_hub.upload_folder(repo_id="you/emoji-autoencoder", folder_path
 """
 
 import hashlib
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,6 @@ from lab.options import TrainingRun, resolve_defaults
 
 MOST_BYTES = 25_000_000  # of all folders together
 TOLERANCE = 0.01  # of a number on record
-KEPT = (networks.SETTINGS, runs.RUN, runs.METRICS)  # files of the run that are copied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,24 +38,22 @@ class Config:
     out: Path = pretrained.FOLDER  # folder of all published networks
 
 
-def picture_credits(run: Path) -> list[str]:
+def credits(run: Path) -> list[str]:
     """Whose pictures a run was trained and tested on. Raises UserError for pictures without a licence."""
     options = pretrained.recorded_options(run)
     styles = [options.source, *options.also, *filter(None, [options.hold_out_style])]
-    for style in styles:
-        if style not in sources.STYLES:
-            raise UserError(f"{run} was trained on {style}, which has no licence; train it on other pictures")
+    if unlicensed := [style for style in styles if style not in sources.STYLES]:
+        raise UserError(f"{run} was trained on {unlicensed[0]}, which has no licence; train it on other pictures")
     return [sources.credit(style) for style in styles]
 
 
 def test_numbers(model: networks.Autoencoder, run: Path) -> dict[str, float]:
     """The test numbers of a network, on the test images of the run that it comes from."""
     options = resolve_defaults(pretrained.recorded_options(run, TrainingRun))
-    pictures = data.load_styles(options)
     if not isinstance(model, classes.MultiTaskAutoencoder):
-        splits = data.split(pictures, options)
+        splits = data.split(data.load_styles(options), options)
         return training.errors(training.reopened(model, options, splits), splits.test, options.refine_steps)
-    pictures, labels = classes.classify(pictures)
+    pictures, labels = classes.classify(data.load_styles(options))
     splits = data.split(pictures, options)
     loss = classes.MultiTaskLoss(labels, runs.read_run(run)["config"]["classification_weight"])
     found = {f"test_{name}": value for name, value in training.evaluate(model, splits.test, loss).items()}
@@ -65,62 +61,53 @@ def test_numbers(model: networks.Autoencoder, run: Path) -> dict[str, float]:
 
 
 def small_weights(run: Path, record: dict) -> tuple[bytes, str, dict[str, float]]:
-    """The content of the weights' file, their type, and the test numbers that they give.
-
-    Raises UserError if not even float32 gives the numbers on record.
-    """
+    """The content of the weights' file, their type, and the test numbers that they give. Raises UserError."""
     model, exact = networks.load(run), load_file(run / networks.WEIGHTS)
     for kind in (torch.float16, torch.float32):
         weights = {name: tensor.to(kind) for name, tensor in exact.items()}
         model.load_state_dict(weights)
         found = test_numbers(model, run)
-        expected = {name: record.get(name, math.nan) for name in found}
-        if all(abs(value - expected[name]) <= TOLERANCE * abs(expected[name]) for name, value in found.items()):
+        if all(math.isclose(value, record.get(name, math.nan), rel_tol=TOLERANCE) for name, value in found.items()):
             return save(weights), str(kind).removeprefix("torch."), found
     raise UserError(f"the network in {run} gives other numbers than its record; train it again")
 
 
-def card(config: Config, run: dict, files: dict[str, bytes], kind: str, found: dict, credits: list[str]) -> str:
+def card(network: pretrained.Network, folder: Path, run: Path, weights: bytes, kind: str, found: dict) -> str:
     """The model card: what the network is, what it was made from, its numbers, and its limitations."""
-    network, folder, weights = pretrained.NETWORKS[config.network], config.out / config.network, files[networks.WEIGHTS]
-    rows = {
-        "network": f"`{json.dumps(json.loads(files[networks.SETTINGS]))}`",
-        "command": f"`{run['command']}`",
-        "seed": run["config"]["seed"],
-        "weights": f"{kind} in the file, float32 when loaded; {len(weights) / 1e6:.1f} MB",
-        "SHA-256": f"`{hashlib.sha256(weights).hexdigest()}` of {networks.WEIGHTS}",
-        **{name.replace("_", " "): f"{value:.4f}" for name, value in found.items() if name != "pca_components"},
-        "PCA components": found["pca_components"],
-    }
+    about, script = runs.read_run(run), network.command.split()[1]
     return "\n".join([
         f"# {network.title}", "",
-        f"A network of the emoji autoencoder lab. `lab.networks.load({str(folder)!r})` loads it, and",
-        f"`python {network.command.split()[1]} --evaluate {folder}` tests it again. An MSE is a mean per image, pixels in [0, 1].",
-        "", "| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items()), "",
-        "**Pictures** it was trained and tested on, scaled to 64x64 pixels, on white:", "",
-        *(f"- {credit}" for credit in credits), "",
-        "Its output resembles these pictures: credit the artists, and follow their licences. The code has the MIT licence.",
-        "", f"**Limitations.** {network.limitations}", "",
+        f"`lab.networks.load({str(folder)!r})` loads this network, `python {script} --evaluate {folder}` tests it",
+        "again. An MSE is a mean per image, pixels in [0, 1].", "",
+        "| | |", "| --- | --- |",
+        f"| command | `{about['command']}` |",
+        f"| seed | {about['config']['seed']} |",
+        f"| weights | {kind} in the file, float32 when loaded; {len(weights) / 1e6:.1f} MB |",
+        f"| SHA-256 | `{hashlib.sha256(weights).hexdigest()}` of {networks.WEIGHTS} |",
+        *(f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in found.items()), "",
+        "**Pictures** that it was trained and tested on, scaled to 64x64 pixels, on white:", "",
+        *(f"- {credit}" for credit in credits(run)), "",
+        "Its output resembles them: credit the artists, and follow their licences. The code has the MIT licence.", "",
+        f"**Limitations.** {network.limitations}", "",
     ])  # fmt: skip
 
 
 def main(config: Config) -> dict[str, float]:
     """Check that the numbers hold, then write the folder. Returns the test numbers."""
     network, folder = pretrained.NETWORKS[config.network], config.out / config.network
-    run, remedy = config.run or network.run, f"first run `{network.command}`"
-    record, about = (runs.read_json(run / name, remedy) for name in (runs.METRICS, runs.RUN))
-    credits = picture_credits(run)
-    files = {name: (run / name).read_bytes() for name in KEPT}
-    files[networks.WEIGHTS], kind, found = small_weights(run, record)
-    files["README.md"] = card(config, about, files, kind, found, credits).encode()
+    run = config.run or network.run
+    record = runs.read_json(run / runs.METRICS, f"first run `{network.command}`")
+    credits(run)  # raises for pictures without a licence, before the network is tested
+    weights, kind, found = small_weights(run, record)
+    files = {name: (run / name).read_bytes() for name in (networks.SETTINGS, runs.RUN, runs.METRICS)}
+    files |= {networks.WEIGHTS: weights, "README.md": card(network, folder, run, weights, kind, found).encode()}
     others = [path for path in config.out.rglob("*") if path.is_file() and folder not in path.parents]
     size = sum(path.stat().st_size for path in others) + sum(map(len, files.values()))
     if size > MOST_BYTES:
         raise UserError(f"{config.out} would have {size} bytes; at most {MOST_BYTES} are committed: remove a network")
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        with runs.atomic_write(folder / name) as path:
-            path.write_bytes(content)
+        (folder / name).write_bytes(content)
     print(f"wrote {folder}, {kind}; all networks together have {size / 1e6:.1f} MB")
     return found
 
