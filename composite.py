@@ -181,12 +181,12 @@ def draw(
     signs = ("", "+", "−", "=") if plain else ("", "", "", "→")
     about = "composite" if plain else f"composite\n{config.method}, strength {config.strength:g}"
     titles = [*(pictures.names[i] for i in shown), about]
-    if equation.truth is None:
-        end = pictures.images[answer], f"nearest emoji (no true picture is known): {pictures.names[answer]}"
-        notes, apart = [], None
-    else:
-        end = apart = pictures.images[answer], "the true picture"
+    picture, notes = pictures.images[answer], []
+    end = picture, f"nearest emoji (no true picture is known): {pictures.names[answer]}"
+    truth = []
+    if equation.truth is not None:
         notes = [f"MSE {error:.4f}" for error in scores["mse_to_truth_by_strength"]["network"]]
+        end, truth = (picture, "the true picture"), [to_float(picture)]
     inputs = [] if transplanted else [small.target, small.featured, small.baseline]
     reconstructions = [*space.decode(space.latents[inputs]), composite]
     figures.equation(sources, reconstructions, titles, signs, end, words, config.plots / "composite_equation.png")
@@ -194,10 +194,10 @@ def draw(
     if transplanted:
         row |= {"latent arithmetic": compose(spaces["latent_arithmetic"], small, "difference")[0]}
     row |= {config.method if transplanted else "composite": composite}
-    end = apart if transplanted else None
-    figures.strip([*row.values()], [*row], config.plots / "composite_side_by_side.png", apart=end)
-    strengths = [f"strength {strength:g}" for strength in STRENGTHS]
-    figures.strip(strip, strengths, config.plots / "composite_strip.png", notes, apart)
+    row |= {"the true picture": truth[0]} if truth else {}
+    figures.reconstructions([("", [*row.values()])], [*row], config.plots / "composite_side_by_side.png")
+    strengths = [*(f"strength {strength:g}" for strength in STRENGTHS), *["the true picture"] * len(truth)]
+    figures.reconstructions([("", [*strip, *truth])], strengths, config.plots / "composite_strip.png", notes)
 
 
 def draw_directions(config: Config, network: Space, space: Space, small: Equation, model, splits: Splits) -> dict:
@@ -218,7 +218,7 @@ def draw_directions(config: Config, network: Space, space: Space, small: Equatio
     deviations = [f"{step:+d} std" if step else "the target" for step in STEPS]
     strengths = [f"strength {step}" for step in STEPS]
     path = config.plots / "composite_directions.png"
-    figures.directions(rows, [*labels, "the attribute"], deviations, strengths, path)
+    figures.reconstructions([*zip([*labels, "the attribute"], rows)], deviations, path, strengths)
     return arithmetic.isolation(found, attribute)
 
 

@@ -68,16 +68,16 @@ def contact_sheet(images: torch.Tensor, title: str, path: Path, columns: int = 2
 def reconstructions(
     rows: Sequence[tuple[str, torch.Tensor]], titles: Sequence[str], path: Path, notes: Sequence[str] = ()
 ) -> Path:
-    """Rows of pictures, each with its label at the left: first the originals, under their titles; `notes` below all."""
+    """Rows of pictures, each with its label at the left; `titles` above the first row, `notes` below the last."""
     count = len(titles)
-    figure = new_figure(1.4 * count, 1.45 * len(rows))
+    side = min(1.4, 11 / count)  # inches
+    figure = new_figure(side * count, 1.04 * side * len(rows))
     grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"hspace": 0.06, "wspace": 0.06})
     for row, (places, (label, pictures)) in enumerate(zip(grid, rows)):
         for axes, picture, title in zip(places, pictures, titles):
             show(axes, picture, "" if row else title)
-        places[0].set_ylabel(
-            label, fontsize=9, rotation=0, ha="right", va="center", labelpad=8, linespacing=1.4, parse_math=False
-        )
+        style = {"rotation": 0, "ha": "right", "va": "center", "linespacing": 1.4, "parse_math": False}
+        places[0].set_ylabel(label, fontsize=9, labelpad=8, **style)
     for axes, note in zip(grid[-1], notes):
         axes.set_xlabel(note, fontsize=8)
     return save(figure, path)
@@ -126,43 +126,6 @@ def equation(
     axes[1, 0].set_ylabel("reconstruction", fontsize=9)  # not shown where there is none
     axes[1, 3].set_xlabel(titles[3], fontsize=9)
     figure.supxlabel(formula, fontsize=8)
-    return save(figure, path)
-
-
-def strip(
-    pictures: Sequence[torch.Tensor], titles: Sequence[str], path: Path, notes: Sequence[str] = (),
-    apart: tuple[torch.Tensor, str] | None = None,
-) -> Path:  # fmt: skip
-    """Pictures in a row, each under its title and over its note; away from them at the end `apart`, with its title."""
-    widths = [1.0] * len(pictures) + ([0.15, 1.0] if apart else [])
-    figure = new_figure(1.1 * sum(widths), 1.6 if notes else 1.5, layout="constrained")
-    row = figure.subplots(1, len(widths), width_ratios=widths)
-    for axes, picture, title in zip(row, pictures, titles):
-        show(axes, picture, title)
-    for axes, note in zip(row, notes):
-        axes.set_xlabel(note, fontsize=8)
-    if apart:
-        row[-2].axis("off")
-        show(row[-1], *apart)
-    return save(figure, path)
-
-
-def directions(
-    rows: torch.Tensor, labels: Sequence[str], above: Sequence[str], below: Sequence[str], path: Path
-) -> Path:
-    """(R, S, 3, H, W) pictures: a row per direction with its label at the left, a column per step.
-
-    The titles `above` are of all rows but the last, which has those `below`.
-    """
-    figure = new_figure(1.02 * len(above) + 0.7, 1.12 * len(rows) + 0.3)
-    grid = figure.subplots(*rows.shape[:2], squeeze=False, gridspec_kw={"wspace": 0.06, "hspace": 0.06})
-    for line, pictures, label in zip(grid, rows, labels):
-        for axes, picture in zip(line, pictures):
-            show(axes, picture)
-        line[0].set_ylabel(label, fontsize=8, rotation=0, ha="right", va="center", labelpad=6)
-    for first, last, upper, lower in zip(grid[0], grid[-1], above, below):
-        first.set_title(upper, fontsize=8)
-        last.set_xlabel(lower, fontsize=8)
     return save(figure, path)
 
 

@@ -79,11 +79,11 @@ class TrainingRun(TrainingOptions):
 
 def coursework_defaults(options: TrainingOptions) -> dict:
     """What each option of the coursework preset is where it is left out."""
-    changed = {"steps": None, "pca_images": None} | options.changed_defaults
-    return {
-        "network": "convolutional", "dropout": 0.2, "initialization": "he", "epochs": None if options.steps else 30,
-        "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 1e-5, "precision": "float32", **changed,
+    defaults = {
+        "network": "convolutional", "dropout": 0.2, "initialization": "he", "epochs": 30, "steps": None,
+        "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 1e-5, "precision": "float32", "pca_images": None,
     }  # fmt: skip
+    return defaults | options.changed_defaults | ({"epochs": None} if options.steps else {})
 
 
 def best_defaults(options: TrainingOptions) -> dict:

@@ -69,6 +69,7 @@ class ResidualAutoencoder(Autoencoder):
     def start_at_pca(self, pca) -> None:
         components = torch.from_numpy(pca.components_)
         deviation = torch.from_numpy(pca.explained_variance_).sqrt()[:, None]
+        deviation = deviation.clamp_min(1e-3 * deviation.max())  # of too few pictures some components are rounding
         self.mean.copy_(torch.from_numpy(pca.mean_))
         self.project.copy_(components / deviation)
         self.expand.copy_((components * deviation).T)

@@ -24,7 +24,7 @@ from typing import Literal
 
 from lab import cli, figures, runs
 from lab.cli import UserError
-from lab.sources import SOURCES, STYLES
+from lab.sources import STYLES, rows_of
 
 PROJECT = Path(__file__).parent.parent
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # makes a newer processor behave like an old one
@@ -60,7 +60,7 @@ class Config:
 
 
 def run_process(config: Config, name: str, *arguments: str, threads: int | None = None) -> dict[str, float]:
-    """Run Python: its wall-clock seconds and peak memory in MB. Raises UserError, after its last output, if it fails."""
+    """Run Python: its wall-clock seconds and peak memory in MB. Raises UserError if it fails, after printing why."""
     environment = (AVX2 if config.avx2 else {}) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     started = time.perf_counter()
     child = subprocess.Popen(
@@ -190,7 +190,7 @@ def measure_styles(config: Config) -> dict:
     """Errors on unseen emoji by style: with all styles in training, over the seeds; and with that one never seen."""
     options = {f"styles-{seed}": ("--also", *STYLES[1:], "--seed", str(seed)) for seed in range(config.seeds)}
     for style in STYLES:
-        SOURCES[style].rows()  # a missing package is an error now, and drawings are rendered once for all runs
+        rows_of(style)  # a missing package is an error now, and drawings are rendered once for all runs
         source, *also = (other for other in STYLES if other != style)
         options[f"without-{style}"] = ("--source", source, "--also", *also, "--hold-out-style", style)
     shared = (*UNSEEN, *BEST, *(("--steps", str(config.style_steps)) if config.style_steps else ()))

@@ -7,8 +7,8 @@
 A network is trained and tested on emoji it has never seen, next to a PCA of the same training images with as many
 components. Every setting meets the same seeds; a seed decides the fold and the weights, so verdicts are on paired
 differences. They are given after 300, 1,000 and 3,000 steps, and the last counts. Writes runs/experiments/NAME.json and
-plots/experiment_NAME.png; finished trials are kept in runs/experiments/trials/ and not computed again. Expect 15 to 25
-minutes each on 2 cores, and more than an hour for styles with AVX2 alone; styles needs requirements-noto.txt.
+plots/experiment_NAME.png, for the best preset NAME_best; finished trials are kept in runs/experiments/trials/ and not
+computed again. Expect 15 to 25 minutes each on 2 cores, and an hour for styles, which needs requirements-noto.txt.
 """
 
 import contextlib

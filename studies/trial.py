@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
 import torch
@@ -16,7 +16,7 @@ from torch import nn
 
 import data
 from lab.classes import CLASSES as HAPPY_OR_SAD
-from lab.classes import UNLABELLED, MultiTaskLoss, class_of, class_probabilities
+from lab.classes import UNLABELLED, MultiTaskAutoencoder, MultiTaskLoss, class_of, class_probabilities
 from lab.cli import UserError
 from lab.names import normalise
 from lab.options import DataOptions, TrainingOptions, resolve_defaults
@@ -117,12 +117,11 @@ def fold_of(trial: Trial) -> Splits:
     """The emoji to train on and those to test on, upright, each picture once. Raises UserError for too few emoji."""
     classes = trial.images if trial.images in CLASSES else "none"
     options = DataOptions(source=trial.source, also=trial.also, hold_out_style=trial.hold_out_style)
-    pictures, labels = chosen_pictures(options, classes)
-    return data.fold_of_seed(pictures, labels, replace(trial, copies="none"))
+    return data.fold_of_seed(*chosen_pictures(options, classes), replace(trial, copies="none"))
 
 
 def splits_of(trial: Trial, fold: Splits) -> Splits:
-    """What the preset trains on. For the coursework, the fold's pictures, or all without a tested emoji, with copies."""
+    """What the preset trains on: for the coursework the fold's, or all that show no tested emoji, with their copies."""
     if trial.preset == "best":
         return fold
     pictures, train, test = fold.pictures, fold.train.emoji, fold.test.emoji
@@ -167,15 +166,15 @@ def measure(trial: Trial) -> dict[str, float | list | None]:
             found["balanced_accuracy"] = float(recall_score(truth, predicted, labels=truth.unique(), average="macro"))
         return found
 
+    wrap = partial(MultiTaskAutoencoder, classes=count) if count else None
     loss = MultiTaskLoss(labels_of(splits.pictures.names, trial.classes), trial.weight) if count else None
     rows = max(1, trial.steps // ROW)
-    trained = fit(trial, splits, loss_function=loss, classes=count, validate=tests, rows=rows)
-    history = trained.history
+    _, history, pca = fit(trial, splits, loss_function=loss, wrap=wrap, validate=tests, rows=rows)
     metrics = {name.removeprefix("val_"): [row[name] for row in history] for name in history[0] if "val_" in name}
     if count:
         metrics.setdefault("balanced_accuracy", None)
         metrics["majority_balanced_accuracy"] = 1 / len(truth.unique())  # one class is always right
-    metrics |= {"steps": [row["step"] for row in history], **baseline_errors(trained.pca, fold.test)}
+    metrics |= {"steps": [row["step"] for row in history], **baseline_errors(pca, fold.test)}
     if trial.hold_out_style:
-        metrics["unseen_style_pca_mse"] = baseline_errors(trained.pca, parts["unseen_style_mse"])["pca_mse"]
+        metrics["unseen_style_pca_mse"] = baseline_errors(pca, parts["unseen_style_mse"])["pca_mse"]
     return {**metrics, "seconds": round(time.monotonic() - started, 1)}

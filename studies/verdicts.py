@@ -137,7 +137,7 @@ def finding(judged: dict) -> str:
 def sentence(judged: dict) -> str:
     """A comparison and its verdict, of a hypothesis as `corrected` gives it."""
     taken_back = judged["verdict"] != judged["holm_verdict"]
-    return f"{comparison(judged)}: {judged['verdict']}{', but not after Holm’s correction' if taken_back else ''}"
+    return f"{comparison(judged)}: {judged['verdict']}" + ", but undecided after Holm's correction" * taken_back
 
 
 def verdict_list(hypotheses: list[dict]) -> str:

@@ -1,102 +1,133 @@
-"""The benchmark runs in its tiny mode, and its table holds what was measured."""
+"""The side by side of made-up runs, the plain implementation next to ours, and a network that is published."""
 
+import hashlib
 import json
-from functools import partial
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
-import autoencoder
-import bench
-from common import files
-from common.errors import UserError
-from studies import art_styles, curve
-from studies.processes import Bench, process
+import data
+from lab import networks, runs, training
+from lab.cli import UserError
+from lab.options import DataOptions, TrainingRun
+from lab.sources import STYLES, rows_of
+from studies import bench, curve, plain, publish
 
-
-def test_table_shows_means_and_leaves_out_what_was_not_measured():
-    runs = [
-        {"train_seconds": 3.0, "process_seconds": 10.0, "peak_mb": 700.0},
-        {"train_seconds": 5.0, "process_seconds": 20.0, "peak_mb": 900.0},
-    ]
-    network = bench.row("network", [0.01, 0.02], 0.003, runs) | {"images_per_second": [100.0, 99.0, 98.0]}
-    table = bench.table([network, bench.row("mean image", [0.05], None, [])]).splitlines()
-    assert "0.0150 ± 0.0071" in table[2] and "| 4 | 15 | 800 | 100, 99, 98 |" in table[2]
-    assert table[3] == "| mean image | 0.0500 |  |  |  |  |  |"
+TINY = {"keyword": "cat face", "copies": 1, "epochs": 1, "latent": 4}
 
 
-def test_a_process_gets_its_environment_and_a_failing_one_is_not_passed_over(tmp_path, capsys):
-    script = tmp_path / "script.py"
-    script.write_text("import os, sys\nprint('broken')\nsys.exit('GIVEN_BY_THE_TEST' not in os.environ)")
-    assert process(str(script), environment={"GIVEN_BY_THE_TEST": "1"})["peak_mb"] > 1
-    with pytest.raises(UserError, match="script.py failed"):
-        process(str(script))
+@pytest.fixture
+def made_up(monkeypatch):
+    """The options of runs that are not made, by name, in order."""
+    made = {}
+
+    def run(config, name, *options, **others):
+        made[name] = options
+        errors = {"test_mse": 0.01, "refined_mse": 0.005, "pca_mse": 0.02, "mean_image_mse": 0.06}
+        about = {"train_seconds": 3.0, "seconds": 4.0, "peak_mb": 700.0, "precision": "float32", "machine": {}}
+        about |= {"process_seconds": {"plain": 10.0, "coursework": 5.0}.get(name.split("-")[0], 20.0)}
+        about |= {"rows": [{"seconds": 1.5, "val_loss": 0.03}], "styles": dict.fromkeys(STYLES, errors)}
+        return errors | about
+
+    monkeypatch.setattr(bench, "run_ours", run)
+    monkeypatch.setattr(bench, "run_plain", lambda *given: run(*given) | {"seconds": [1.0, 2.0], "mse": [0.2, 0.1]})
+    monkeypatch.setattr(bench.figures, "error_against_seconds", lambda *given: given[-1])
+    return made
+
+
+def test_rows_ratios_and_curves_are_those_of_runs_that_take_turns(made_up, tmp_path, capsys):
+    results = bench.main(bench.Config(seeds=2, repeats=2, budgets=(100,), out=tmp_path, plots=tmp_path))
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert [*made_up][:8] == [f"{kind}-{i}" for i in range(2) for kind in ("plain", "coursework", "auto", "first")]
+    assert made_up["best-unseen-1"] == ("--split", "unseen", "--preset", "best", "--steps", "1800", "--seed", "1")
+    ratios, rows = results["ratios"], {row["method"]: row for row in results["rows"]}
+    assert ratios["refined to PCA, per seed"] == [0.25, 0.25] and ratios["test MSE of those runs"] == 0.01
+    assert [ratios[f"{name} preset to plain, whole process"] for name in ("coursework", "best")] == [0.5, 2]
+    assert rows["plain implementation"]["unseen_mse"] == [] and rows["mean image"]["peak_mb"] is None
+    assert "| best preset, refined latents | 0.0050 ± 0.0000 | 0.0050 | 3 | 20 | 700 |" in capsys.readouterr().out
+    traced = results["against_seconds"]
+    assert traced["curves"]["plain implementation"] == [[1.0, 0.2], [2.0, 0.1]]
+    assert traced["curves"]["best preset"] == traced["ends"]["best preset, smaller budgets"] == [[17.5, 0.03]]
+
+
+def test_styles_are_added_to_a_record_and_one_that_is_never_seen_is_in_no_training(made_up, tmp_path):
+    config = bench.Config(only="styles", seeds=2, style_steps=7, out=tmp_path, plots=tmp_path)
+    with pytest.raises(UserError, match="make that first"):
+        bench.main(config)
+    runs.write_json(tmp_path / "results.json", {"rows": ["kept"]})
+    results = bench.main(config)
+    assert results["rows"] == ["kept"] and results["styles"]["in_training"]["noto"]["test_mse"] == [0.01, 0.01]
+    for style in STYLES:
+        options = made_up[f"without-{style}"]
+        assert options[options.index("--hold-out-style") + 1] == style and options.count(style) == 1
+        assert options[options.index("--steps") + 1] == "7"
+
+
+def test_a_process_is_timed_in_its_environment_and_its_failure_is_an_error(tmp_path, capsys):
+    script, config = tmp_path / "script.py", bench.Config(avx2=True, out=tmp_path)
+    script.write_text("import os, sys\nprint('broken')\nsys.exit(os.environ[sys.argv[1]] != 'avx2')")
+    timing = bench.run_process(config, "script", str(script), "ATEN_CPU_CAPABILITY")
+    assert timing["process_seconds"] > 0.01 and timing["peak_mb"] > 1
+    with pytest.raises(UserError, match="script.py ONEDNN_MAX_CPU_ISA failed"):
+        bench.run_process(config, "script", str(script), "ONEDNN_MAX_CPU_ISA")
     assert "broken" in capsys.readouterr().out
 
 
-def test_a_folder_in_use_is_refused_in_one_line(command, tmp_path):
-    (tmp_path / "quick").mkdir()
-    with files.locked(tmp_path / "quick"):
-        status, _, error = command(bench, "--quick", "--out", str(tmp_path))
-    assert status == 2 and "is in use by another run" in error and error.count("\n") == 1
+@pytest.mark.parametrize("split", ["coursework", "unseen"])
+def test_the_plain_implementation_has_our_network_and_our_splits(split):
+    models = networks.build("convolutional", 128), plain.Autoencoder()
+    assert len({sum(parameter.numel() for parameter in model.parameters()) for model in models}) == 1
+    rows = [row for row in rows_of("twemoji") if "cat face" in row.text.lower()]
+    parts = plain.split(plain.EmojiDataset(rows, 4), "cat face", split == "unseen")
+    splits = data.load(DataOptions(keyword="cat face", split=split))
+    assert [*map(len, parts)] == [len(splits.train), len(splits.val), len(splits.test)]
 
 
-@pytest.mark.parametrize("kind", [curve.Config, curve.BestConfig])
-def test_the_losses_of_a_curve_are_those_of_the_test_set_and_change_nothing_else(tmp_path, kind):
-    tiny = {"source": "twemoji", "keyword": "cat face", "split": "emoji", "copies": 2, "batch_size": 8, "latent": 4}
-    tiny |= {"epochs": 2} if kind is curve.Config else {"steps": 3, "pca_images": 64, "train_on": "faces"}
-    with_test, usual = tmp_path / "curve", tmp_path / "usual"
-    metrics = curve.main(kind(**tiny, out=with_test, plots=with_test))
-    part1 = autoencoder.Config if kind is curve.Config else partial(autoencoder.BestConfig, refine_steps=0)
-    other = autoencoder.main(part1(**tiny, out=usual, plots=usual))
-    lines, usual_lines = (
-        [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        for folder in (with_test, usual)
-    )
-    assert lines[-1]["val_loss"] == metrics["test_mse"] == other["test_mse"] != usual_lines[-1]["val_loss"]
-    assert [line["train_loss"] for line in lines] == [line["train_loss"] for line in usual_lines]
+def test_a_curve_is_that_of_the_test_set(tmp_path):
+    metrics = curve.main(curve.Config(**TINY, split="unseen", out=tmp_path, plots=tmp_path))
+    assert json.loads((tmp_path / runs.LOG).read_text().splitlines()[-1])["val_loss"] == metrics["test_mse"]
 
 
-@pytest.mark.parametrize("part", ["curves", "styles"])
-def test_one_part_is_added_to_a_record_that_is_there(command, tmp_path, part):
-    status, _, error = command(bench, "--only", part, "--quick", "--out", str(tmp_path))
-    assert status == 2 and "make that first" in error and error.count("\n") == 1
+def test_a_run_is_published_in_half_its_size_or_refused(tmp_path, monkeypatch):
+    options = training.resolve_options(TrainingRun(**TINY, out=tmp_path / "run", plots=tmp_path))
+    splits = data.load(options)
+    with runs.opened(options, splits.pictures) as run:
+        trained = training.fit(options, splits, run)
+        networks.save(trained.model, splits.pictures, options.out)
+        record = run.finish(training.errors(trained, splits.test, None))
+    config = publish.Config(network="coursework", run=options.out, out=tmp_path / "pretrained")
+    folder, exact = config.out / "coursework", load_file(options.out / networks.WEIGHTS)
 
+    def assert_refused(message):
+        with pytest.raises(UserError, match=message):
+            publish.main(config)
 
-@pytest.mark.parametrize("steps, expected", [(None, ()), (7, ("--steps", "7"))])
-def test_art_styles_are_measured_with_their_own_steps_and_no_style_is_tested_as_unseen_that_was_seen(
-    tmp_path, monkeypatch, steps, expected
-):
-    made = {}
-
-    def ours(its, name, *options):
-        made[name] = options
-        numbers = {"test_mse": 0.5, "refined_mse": 0.4, "pca_mse": 1.0}
-        return {"styles": {style: numbers for style in art_styles.STYLES}}
-
-    monkeypatch.setattr(art_styles, "require", lambda: None)
-    monkeypatch.setattr(Bench, "ours", ours)
-    files.write_json(tmp_path / "results.json", {"rows": ["kept"]})
-    results = bench.main(bench.Config(only="styles", seeds=2, styles_steps=steps, out=tmp_path, plots=tmp_path))
-    assert results["rows"] == ["kept"] and len(results["styles"]["in_training"]["noto"]["test_mse"]) == 2
-    assert all([option for option in options if option in ("--steps", "7")] == [*expected] for options in made.values())
-    for style in art_styles.STYLES:
-        options = made[f"without-{style}"]
-        assert options[options.index("--hold-out-style") + 1] == style and options.count(style) == 1
+    with monkeypatch.context() as changed:
+        changed.setattr(publish, "MOST_BYTES", 1_000)
+        assert_refused("at most 1000 are committed: remove a network")
+    found = publish.main(config)
+    weights, text = load_file(folder / networks.WEIGHTS), (folder / "README.md").read_text()
+    assert weights.keys() == exact.keys() and {tensor.dtype for tensor in weights.values()} == {torch.float16}
+    assert publish.test_numbers(networks.load(folder), folder) == pytest.approx(found)
+    assert found["test_mse"] == pytest.approx(record["test_mse"], rel=publish.TOLERANCE)
+    assert hashlib.sha256((folder / networks.WEIGHTS).read_bytes()).hexdigest() in text and "CC-BY 4.0" in text
+    with monkeypatch.context() as changed:
+        changed.setattr(publish, "TOLERANCE", 1e-8)
+        publish.main(config)
+    assert all(torch.equal(tensor, exact[name]) for name, tensor in load_file(folder / networks.WEIGHTS).items())
+    save_file({name: 0.9 * tensor for name, tensor in exact.items()}, options.out / networks.WEIGHTS)
+    assert_refused("gives other numbers than its record; train it again")
+    runs.write_json(options.out / runs.RUN, {**runs.read_run(options.out), "source": "my pictures"})
+    assert_refused("was trained on my pictures, which has no licence")
+    (options.out / runs.METRICS).unlink()
+    assert_refused("first run `python autoencoder.py`")
 
 
 @pytest.mark.long
-def test_main_in_its_tiny_mode(tmp_path):
+def test_everything_in_its_tiny_mode(tmp_path):
     results = bench.main(bench.Config(quick=True, out=tmp_path))
-    assert json.loads((tmp_path / "quick/results.json").read_text()) == results
-    required = {"method", "unseen_mse", "report_order_mse", "train_seconds", "process_seconds", "peak_mb"}
-    assert all(required <= set(row) for row in results["rows"] + results["avx2"]["rows"])
-    by_method = {row["method"]: row for row in results["rows"]}
-    assert by_method["report preset"]["peak_mb"] > 100 and by_method["report preset"]["process_seconds"] > 1
-    assert len(by_method["best preset, encoder alone"]["images_per_second"]) == len(bench.SIZES)
-    assert results["avx2"]["ratios"]["precision of the best preset"] == "float32"
-    (tmp_path / "quick/bench.png").unlink()
-    again = bench.main(bench.Config(quick=True, only="curves", out=tmp_path))
-    assert (tmp_path / "quick/bench.png").exists() and again["rows"] == results["rows"]
-    assert {name: len(points) for name, points in again["against_seconds"]["curves"].items()} == {
-        "plain implementation": 2, "report preset": 2, "best preset": 6
-    }  # fmt: skip
+    rows = {row["method"]: row for row in results["rows"]}
+    assert rows["coursework preset"]["peak_mb"] > 100 and rows["coursework preset"]["process_seconds"] > 1
+    assert [len(points) for points in results["against_seconds"]["curves"].values()] == [2, 2, 6]
+    assert (tmp_path / "quick/bench.png").exists()

@@ -53,8 +53,7 @@ def test_the_first_emotion_counts():
 @pytest.mark.parametrize("name, setting, preset", SETTINGS)
 def test_no_tested_emoji_is_trained_on(name, setting, preset):
     trial = replace(trial_of(EXPERIMENTS[name].settings[setting], preset, seed=7), copies="none")
-    fold = fold_of(trial)
-    splits = splits_of(trial, fold)
+    splits = splits_of(trial, fold := fold_of(trial))
     pictures, trained = splits.pictures, splits.train.emoji.tolist()
     refuse_leaks([pictures.names[i] for i in trained], splits.train.images, splits)
     assert splits.leaked() == 0 < len(splits.test) and torch.equal(splits.test.images, fold.test.images)
@@ -204,8 +203,8 @@ def test_an_experiment_is_recorded_drawn_and_not_computed_again(tmp_path, comput
 def test_quick_and_the_best_preset_leave_records_and_figures_alone(tmp_path, computed):
     record = experiments.main(config(tmp_path, "weight", quick=True, preset="best"))
     assert (record["quick"], record["seeds"], record["rows"][0]["steps"]) == (True, 2, [2, 3])
-    assert [path.name for path in tmp_path.glob("runs/*")] == ["quick"] and not (tmp_path / "plots").exists()
-    assert (tmp_path / "runs/quick/weight_best.json").exists()
+    (folder,) = tmp_path.glob("*/*")
+    assert folder.name == "quick" and (folder / "weight_best.json").exists()
 
 
 @pytest.mark.parametrize("spoil", [lambda text: text[:40], lambda text: "[]", lambda text: text.replace("0.2", "0.3")])

