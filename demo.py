@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Iterator
 
-from common import command_line
-from common.errors import UserError, at_least, at_most
+from lab import cli, sources
+from lab.cli import UserError
 
 PUBLIC = "gradio.live"  # where --share lets the world see the page
 LARGEST_UPLOAD = "10mb"
@@ -28,40 +28,33 @@ class Config:
     """Show a page with the networks, on this machine alone."""
 
     port: int = 7860  # of 127.0.0.1
-    share: str | None = None  # gradio.live: let the world see the page through that host; None: nobody else
+    share: str | None = None  # gradio.live: create a public link through that host
 
     def __post_init__(self):
-        at_least(1, port=self.port)
-        at_most(65535, port=self.port)
+        cli.require_range(1, 65535, port=self.port)
         if self.share not in (None, PUBLIC):
             public = f"through {PUBLIC} anybody could see the page and upload pictures"
             raise UserError(f"--share {self.share!r} is refused: {public}; if you mean that, give --share {PUBLIC}")
 
 
-if __name__ == "__main__":
-    command_line.answer(Config)  # --help and mistakes: before the imports that take seconds
-
-from common import styles
-
-
 def keep_to(folder: str) -> None:
     """Let the libraries of the page ask no other machine, and write into `folder` alone."""
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_TEMP_DIR": folder}
-    if not styles.cache().is_dir():
-        os.environ["XDG_CACHE_HOME"] = folder  # OpenMoji's drawings and fonts; those that are kept already are read
+    if not sources.cache_folder().is_dir():
+        os.environ["XDG_CACHE_HOME"] = folder  # OpenMoji's drawings and fonts; those that are there already are read
 
 
 def built():
     """The page with its tabs, a gradio.Blocks. Raises UserError."""
     import gradio
 
-    from page import composite, mood, reconstruct
+    from page import classify, composite, reconstruct
 
     with gradio.Blocks(title="The emoji autoencoder lab", analytics_enabled=False) as blocks:
         gradio.Markdown("# The emoji autoencoder lab\nEmoji faces as 128 numbers, and what can be done with them.")
         with gradio.Tab("Composite"):
             composite.tab()
-        for name, part in (("Reconstruct", reconstruct), ("Happy or sad", mood)):
+        for name, part in (("Reconstruct", reconstruct), ("Happy or sad", classify)):
             with gradio.Tab(name) as opened:
                 part.tab(opened)
         gradio.Markdown("Pictures: Twemoji (CC-BY 4.0), OpenMoji (CC BY-SA 4.0), Noto Emoji (Apache-2.0).")
@@ -104,4 +97,4 @@ def main(config: Config) -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main, Config)
+    cli.run(main, Config)

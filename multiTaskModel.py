@@ -222,8 +222,9 @@ def compare(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> di
     probes = [[classes.linear_probe(z, labels, pair.seen, pair.held_out) for z in pair.latents] for pair in pairs]
     probe = paired("balanced_accuracy", probes, test_to_train)
     first, names = pairs[0], list(CLASSES)
-    differences = {"coursework's order": metrics["coursework"], "unseen emoji": metrics["unseen"]}
-    figures.paired_differences(differences, config.plots / "multitask_compare.png")
+    outcomes = {"coursework's order": metrics["coursework"], "unseen emoji": metrics["unseen"]}
+    label = "test MSE with the classification loss minus without: right of 0, the loss costs"
+    figures.paired_differences(outcomes, label, config.plots / "multitask_compare.png")
     titles = (f"lambda = {config.classification_weight:g}", "lambda = 0: no classification loss")
     panels = {title: classes.project_to_plane(z, first.seen) for title, z in zip(titles, first.latents)}
     path = config.plots / "multitask_compare_latents.png"
@@ -239,17 +240,15 @@ def paired(quantity: str, pairs: list[list[float]], test_to_train: float) -> dic
     joint, alone = np.mean(pairs, axis=0).tolist()
     differences = [one - other for one, other in pairs]
     (mean, half), (_, plain_half) = (mean_and_interval(differences, part) for part in (test_to_train, 0.0))
-    low, high = mean - half, mean + half
     print(f"{quantity.replace('_', ' ')}: {joint:.4f} with, {alone:.4f} without; "
-          f"difference {mean:+.4f}, 95% interval {low:+.4f} to {high:+.4f}")  # fmt: skip
+          f"difference {mean:+.4f}, 95% interval {mean - half:+.4f} to {mean + half:+.4f}")  # fmt: skip
     return {
         f"{quantity}_with": joint,
         f"{quantity}_without": alone,
         "differences": differences,
-        "difference_mean": mean,
-        "difference_std": float(np.std(differences, ddof=1)),
-        "difference_interval": [low, high],
-        "difference_plain_interval": [mean - plain_half, mean + plain_half],
+        "mean": mean,
+        "interval": [mean - half, mean + half],
+        "plain_interval": [mean - plain_half, mean + plain_half],
     }
 
 

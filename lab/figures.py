@@ -29,6 +29,7 @@ def new_figure(width: float, height: float, **options):
 def save(figure, path: Path) -> Path:
     """Write a figure as a PNG of 256 colours: a third of the size, and the same to the eye."""
     picture = io.BytesIO()
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
     with atomic_write(path) as temporary:
         Image.open(picture).convert("RGB").quantize(256).save(temporary, "PNG", optimize=True)
@@ -188,24 +189,6 @@ def learning_curves(history: list[dict], path: Path, baselines: dict[str, float]
     return save(figure, path)
 
 
-def error_against_seconds(curves: dict, ends: dict, lines: dict[str, float], path: Path) -> Path:
-    """Test MSE over the seconds since a process started: curves, dots for the ends of others, named lines."""
-    figure = new_figure(7.2, 4, layout="constrained")
-    axes = figure.subplots()
-    for name, points in curves.items():
-        axes.plot(*zip(*points), label=name, linewidth=1.5)
-    for name, points in ends.items():
-        axes.plot(*zip(*points), "o", color="black", label=name, markersize=5)
-    for name, value in lines.items():
-        axes.axhline(value, color=REFERENCE, linestyle="--", linewidth=1)
-        axes.text(0.99, value, name, color=REFERENCE, fontsize=8, ha="right", va="bottom",
-                  transform=axes.get_yaxis_transform())  # fmt: skip
-    axes.set(xlabel="seconds since the process started", ylabel="test MSE per image, unseen emoji", yscale="log")
-    axes.grid(alpha=0.25, which="both")
-    axes.legend(frameon=False, fontsize=8)
-    return save(figure, path)
-
-
 # ---------------------------------------------------------------- latents
 
 
@@ -275,20 +258,28 @@ def thumbnail(axes, image, point: torch.Tensor, place: torch.Tensor, side: float
 # ---------------------------------------------------------------- comparisons
 
 
-def paired_differences(differences: dict[str, dict], path: Path) -> Path:
-    """A row per setting: a dot for each seed's difference, their mean and its 95% interval. Zero is no effect."""
-    figure = new_figure(6.4, 0.8 + 0.7 * len(differences), layout="constrained")
-    axes = figure.subplots()
-    for row, values in enumerate(differences.values()):
-        dots, mean, (low, high) = (values[f"difference{name}"] for name in ("s", "_mean", "_interval"))
-        axes.plot(dots, [row] * len(dots), "o", color=TRAIN, alpha=0.6, label=None if row else "one seed")
-        label = None if row else "mean, corrected 95% interval"
-        reach = [[mean - low], [high - mean]]
-        axes.errorbar(mean, row + 0.2, xerr=reach, fmt="D", color=VAL, capsize=4, label=label)
+def differences(axes, outcomes: dict[str, dict], label: str) -> None:
+    """A row per outcome, by its name: a dot per seed, their mean and its corrected 95% interval. Zero is no effect."""
+    from matplotlib.ticker import MaxNLocator
+
+    for place, outcome in enumerate(outcomes.values()):
+        values, (low, high) = outcome["differences"], outcome["interval"]
+        axes.plot(values, [place + 0.12] * len(values), "o", color=TRAIN, alpha=0.5, markersize=4)
+        reach = [[outcome["mean"] - low], [high - outcome["mean"]]]
+        axes.errorbar(outcome["mean"], place - 0.12, xerr=reach, fmt="D", color=VAL, capsize=4, markersize=5)
     axes.axvline(0, color=REFERENCE, linewidth=1)
-    axes.set(yticks=range(len(differences)), yticklabels=differences, ylim=(-0.5, len(differences) - 0.2))
-    axes.set_xlabel("test MSE with the classification loss minus without: right of 0, the loss costs")
-    axes.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1))
+    axes.set(yticks=range(len(outcomes)), ylim=(len(outcomes) - 0.5, -0.5), xlabel=label)
+    axes.set_yticklabels(outcomes, fontsize=8)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(alpha=0.25, axis="x")
+
+
+def paired_differences(outcomes: dict[str, dict], label: str, path: Path) -> Path:
+    """`differences` as a figure of its own."""
+    figure = new_figure(6.4, 0.8 + 0.7 * len(outcomes), layout="constrained")
+    axes = figure.subplots()
+    differences(axes, outcomes, label)
+    axes.set_title("seeds (dots), mean and corrected 95% interval", fontsize=9)
     return save(figure, path)
 
 
@@ -305,7 +296,7 @@ def over_steps(axes, rows: list[dict], varied: str) -> None:
         axes.plot(steps, np.mean(row["curves"]["train_mse"], 0), color=color, linewidth=1.2, linestyle="--")
         axes.axhline(error, color=color if np.ptp(pca) else REFERENCE, linewidth=1.2, linestyle=":")
     styles = (
-        ("unseen emoji", "-", 2.0),
+        ("unseen emoji", "-", 2),
         ("one seed", "-", 0.7),
         ("training emoji", "--", 1.2),
         ("PCA, unseen", ":", 1.2),
@@ -326,28 +317,13 @@ def over_steps(axes, rows: list[dict], varied: str) -> None:
     )  # fmt: skip
 
 
-def differences(axes, judged: list[dict], label: str) -> None:
-    """A row per hypothesis: a dot per seed, their mean and its corrected 95% interval. Zero is no effect."""
-    from matplotlib.ticker import MaxNLocator
-
-    for place, outcome in enumerate(judged):
-        values, (low, high) = outcome["differences"], outcome["interval"]
-        axes.plot(values, [place + 0.12] * len(values), "o", color=TRAIN, alpha=0.5, markersize=4)
-        reach = [[outcome["mean"] - low], [high - outcome["mean"]]]
-        axes.errorbar(outcome["mean"], place - 0.12, xerr=reach, fmt="D", color=VAL, capsize=4, markersize=5)
-    axes.axvline(0, color=REFERENCE, linewidth=1)
-    names = [f"{one['label']}\n{one['setting']} − {one['reference']}\n{one['verdict']}" for one in judged]
-    axes.set(yticks=range(len(judged)), ylim=(len(judged) - 0.5, -0.5), xlabel=label)
-    axes.set_yticklabels(names, fontsize=8)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.grid(alpha=0.25, axis="x")
-
-
 def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) -> Path:
     """Errors over steps beside the differences after the last of them. Takes a record's `rows` and `hypotheses`."""
-    groups = {"difference in MSE": [one for one in judged if "accuracy" not in one["metric"]]}
-    groups["difference in balanced accuracy"] = [one for one in judged if "accuracy" in one["metric"]]
-    groups = {label: members for label, members in groups.items() if members}
+    groups = {}
+    for one in judged:
+        label = "difference in balanced accuracy" if "accuracy" in one["metric"] else "difference in MSE"
+        name = f"{one['label']}\n{one['setting']} − {one['reference']}\n{one['verdict']}"
+        groups.setdefault(label, {})[name] = one
     figure = new_figure(10, 4.8, layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1))
     over_steps(left.subplots(), rows, varied)

@@ -177,9 +177,7 @@ def opened(config, pictures: Pictures) -> Iterator[Run]:
     config.out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(config.out / ".lock", timeout=0):
-            run = Run(config, pictures)
-            config.plots.mkdir(parents=True, exist_ok=True)
-            yield run
+            yield Run(config, pictures)
     except Timeout:
         raise UserError(f"{config.out} is in use by another run; wait for it, or give another --out") from None
 

@@ -50,12 +50,12 @@ def decode(row: Row, skip_bad: bool = False) -> torch.Tensor | None:
     """A row's picture, (3, SIZE, SIZE) uint8, padded with white to a square. A bad one: UserError, or None to skip."""
     try:
         picture = open_picture(row.read())
+        square = ImageOps.pad(picture, (SIZE, SIZE), Image.Resampling.BILINEAR, color="white")  # fails for a thin line
     except Exception as error:  # Pillow's decoders raise nearly anything for damaged pictures
         if skip_bad:
             return None
         reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(f"{row.label} cannot be decoded ({reason}); fix it, or leave it out with --skip-bad") from None
-    square = ImageOps.pad(picture, (SIZE, SIZE), Image.Resampling.BILINEAR, color="white")
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
 
 

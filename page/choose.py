@@ -5,12 +5,12 @@ from pathlib import Path
 import gradio
 import torch
 
-from page import shelf, show
+from page import cache, show
 
 
 def named(query: str) -> torch.Tensor:
     """(3, 64, 64) uint8, Twemoji's picture of the emoji that is meant. Raises UserError."""
-    return shelf.pictures("twemoji").images[shelf.found(query)]
+    return cache.pictures("twemoji").images[cache.find(query)]
 
 
 def uploaded(path: str) -> torch.Tensor:
@@ -18,7 +18,7 @@ def uploaded(path: str) -> torch.Tensor:
     file = Path(path)
     encoded = file.read_bytes()
     file.unlink()
-    return shelf.opened(encoded)
+    return cache.decode(encoded)
 
 
 def field(usual: str, tab: str) -> gradio.State:

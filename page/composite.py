@@ -1,22 +1,18 @@
 """The tab *Composite*: an equation of three emoji, its answer in pictures, and how near the answer is to the truth."""
 
-from typing import get_args
-
 import gradio
 import torch
 
-import data
-from common.errors import UserError
-from lab import arithmetic, composites, pretrained
-from lab.options import Method
-from page import shelf, show
-from page.shelf import CPU
+from lab import arithmetic, pretrained
+from lab.cli import UserError
+from lab.pictures import to_float
+from page import cache, show
 
-METHODS = list(get_args(Method))
+METHODS = list(arithmetic.FORMULAS)
 ROLES = ("target", "baseline", "featured")
 USUAL = ("smiling cat face with open mouth", "grinning face", "smiling face with heart-shaped eyes")
 STRONGEST = 3.0  # strengths of the slider, on either side
-NETWORKS = ("report", "best")
+NETWORKS = ("coursework", "best")
 
 
 def composed(
@@ -25,30 +21,31 @@ def composed(
     """The equation in pictures, with the scores where the true picture is known, as HTML. Raises UserError."""
     if not abs(strength) <= STRONGEST:
         raise UserError(f"strength is {strength}; it must be between -{STRONGEST} and {STRONGEST}")
-    everything = shelf.pictures(style)
-    asked = [shelf.found(query, style) for query in (target, baseline, featured)]
-    truth = composites.known_truth(everything, "auto", asked[0], asked[2])
-    equation = composites.equation(everything, *asked, truth, method)
-    small, images = composites.reduced(equation, everything)
-    space = composites.space_of(method, arithmetic.network_space(shelf.network(network), images, CPU), images)
-    composite = composites.compose(space, small, method, [strength])[0]
-    answers = {"composite": composite, "unchanged target": data.to_float(everything.images[equation.target])}
-    errors = composites.errors_to_all(answers, everything)
-    nearest, error = composites.nearest(errors["composite"], equation)
-    shown = {role: (everything.images[i], f"{role}: {everything.names[i]}") for role, i in zip(ROLES, asked)}
+    pictures = cache.pictures(style)
+    asked = [cache.find(query, style) for query in (target, baseline, featured)]
+    truth = arithmetic.known_truth(pictures, asked[0], asked[2])
+    equation = arithmetic.equation(pictures, *asked, truth, method)
+    small, images = arithmetic.subset(equation, pictures)
+    transplanted = method == "transplant"
+    space = arithmetic.pixel_space(images) if transplanted else arithmetic.network_space(cache.network(network), images)
+    composite = arithmetic.compose(space, small, method, [strength])[0]
+    answers = {"composite": composite, "unchanged target": to_float(pictures.images[equation.target])}
+    errors = arithmetic.squared_errors(torch.stack(list(answers.values())), pictures.images)
+    nearest, error = arithmetic.nearest(errors[0], equation)
+    shown = {role: (pictures.images[i], f"{role}: {pictures.names[i]}") for role, i in zip(ROLES, asked)}
     plus, minus, end = signs(method, strength)
     cells = [shown["target"], plus, shown["featured"], minus, shown["baseline"], end, (composite, "composite")]
     if truth is not None:
-        cells += ["", (everything.images[truth], f"the true picture: {everything.names[truth]}")]
-    cells += ["", (everything.images[nearest], f"nearest emoji: {everything.names[nearest]}, MSE {error:.4f}")]
+        cells += ["", (pictures.images[truth], f"the true picture: {pictures.names[truth]}")]
+    cells += ["", (pictures.images[nearest], f"nearest emoji: {pictures.names[nearest]}, MSE {error:.4f}")]
     words = f"composite = target + {strength:g} × ({arithmetic.FORMULAS[method]})."
     unknown = "" if truth is not None else "No true picture of it is known."
-    scores = composites.score(answers, errors, everything, equation) if truth is not None else {}
-    return show.row(*cells) + show.text(words, unknown) + tabled(scores, len(everything.names))
+    scores = arithmetic.score(answers, errors, pictures, equation) if truth is not None else {}
+    return show.row(*cells) + show.text(words, unknown) + score_table(scores, len(pictures))
 
 
 def signs(method: str, strength: float) -> tuple[str, str, str]:
-    """What stands before featured, baseline and composite: only the original's formula is a sum of these pictures."""
+    """What stands before featured, baseline and composite: only the coursework's formula is a sum of these pictures."""
     if method != "difference":
         return "", "", "→"
     if strength == 1:
@@ -56,7 +53,7 @@ def signs(method: str, strength: float) -> tuple[str, str, str]:
     return f"{'−' if strength < 0 else '+'} {abs(strength):g} × (", "−", ") ="
 
 
-def tabled(scores: dict[str, dict], count: int) -> str:
+def score_table(scores: dict[str, dict], count: int) -> str:
     """The scores against the true picture as an HTML table, if there are any; `count` pictures were ranked."""
     rows = [
         (name, f"{row['mse_to_truth']:.4f}", f"{row['ssim_to_truth']:.3f}", str(row["rank_of_truth"]))
@@ -67,13 +64,13 @@ def tabled(scores: dict[str, dict], count: int) -> str:
 
 def gallery(style: str) -> list[tuple]:
     """The faces of a style with their names, to pick from. Raises UserError."""
-    everything = shelf.pictures(style)
-    return [(show.F.to_pil_image(everything.images[i]), everything.names[i]) for i in shelf.faces(style)]
+    pictures = cache.pictures(style)
+    return [(show.to_pil(pictures.images[i]), pictures.names[i]) for i in cache.faces(style)]
 
 
 def picked(style: str, role: str, event: gradio.SelectData) -> list:
     """The three texts after a click on a picture: that of `role` is its name."""
-    name = shelf.pictures(style).names[shelf.faces(style)[event.index]]
+    name = cache.pictures(style).names[cache.faces(style)[event.index]]
     return [name if role == each else gradio.skip() for each in ROLES]
 
 
@@ -88,12 +85,12 @@ def tab() -> None:
             -STRONGEST, STRONGEST, 1.0, step=0.05, label="strength", elem_id="strength", min_width=280
         )
         method = gradio.Radio(METHODS, value=METHODS[0], label="method", elem_id="method", min_width=280)
-    first = show.at_first(composed, *USUAL, METHODS[0], 1.0, "twemoji", "report")
+    first = show.at_first(composed, *USUAL, METHODS[0], 1.0, "twemoji", "coursework")
     answer = gradio.HTML(first, elem_id="composite", min_height=150)
     with gradio.Row():
-        style = gradio.Radio(shelf.STYLES, value="twemoji", label="style", elem_id="style", min_width=280)
+        style = gradio.Radio(cache.STYLES, value="twemoji", label="style", elem_id="style", min_width=280)
         choices = [(pretrained.NETWORKS[name].title, name) for name in NETWORKS]
-        network = gradio.Radio(choices, value="report", label="network", elem_id="network", min_width=280)
+        network = gradio.Radio(choices, value="coursework", label="network", elem_id="network", min_width=280)
     with gradio.Accordion("Pick by picture", open=False):
         role = gradio.Radio(ROLES, value="target", label="a click on a picture sets the", elem_id="role")
         sheet = gradio.Gallery(

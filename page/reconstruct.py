@@ -3,22 +3,21 @@
 import gradio
 import torch
 
-import data
-from common.errors import UserError
-from lab import baselines, composites, pretrained
-from lab.contract import decode_all, encode_all
-from page import choose, shelf, show
-from page.shelf import CPU
+from lab import arithmetic, pretrained, training
+from lab.cli import UserError
+from lab.networks import decode_all, encode_all
+from lab.pictures import to_float
+from page import cache, choose, show
 
 DIRECTIONS = 5  # sliders
 FARTHEST = 3.0  # standard deviations of a slider, on either side
 STEPS = 7  # pictures of an interpolation
-NETWORKS = ("report", "best")
+NETWORKS = ("coursework", "best")
 
 
 def reconstructed(picture: torch.Tensor) -> str:
     """A (3, 64, 64) uint8 picture beside what networks and PCA make of it, and its latents as strips, as HTML."""
-    images, float_picture = picture[None], data.to_float(picture)
+    images, float_picture = picture[None], to_float(picture)
     cells, strips = [(picture, "picture")], []
 
     def add(label: str, made: torch.Tensor, latent: torch.Tensor) -> None:
@@ -28,34 +27,34 @@ def reconstructed(picture: torch.Tensor) -> str:
     missing = []
     for name in NETWORKS:
         try:
-            model = shelf.network(name)
+            model = cache.network(name)
         except UserError as error:
             missing.append(show.text(f"{pretrained.NETWORKS[name].title}: {error}"))
             continue
-        latent = encode_all(model, images, CPU)
-        add(pretrained.NETWORKS[name].title, decode_all(model, latent, CPU)[0], latent[0])
-        if name == "report":
-            pca = shelf.pca()
-            components = torch.from_numpy(pca.transform(baselines.flatten(images)))[0].float()
-            add("PCA", baselines.reconstruct(pca, images)[0], components)
+        latent = encode_all(model, images)
+        add(pretrained.NETWORKS[name].title, decode_all(model, latent)[0], latent[0])
+        if name == "coursework":
+            pca = cache.pca()
+            components = torch.from_numpy(pca.transform(training.flatten(images)))[0].float()
+            add(f"PCA, {pca.n_components_} components", training.pca_reconstructions(pca, images)[0], components)
     return "".join([show.row(*cells), *missing, *strips])
 
 
 def walked(picture: torch.Tensor, network: str, *deviations: float) -> str:
     """The picture moved so many standard deviations along each of the first principal directions, as HTML."""
-    latent = encode_all(shelf.network(network), picture[None], CPU)
-    found = composites.principal_directions(shelf.latents(network), torch.zeros(latent.shape[1]))
+    latent = encode_all(cache.network(network), picture[None])
+    found = arithmetic.principal_directions(cache.latents(network), torch.zeros(latent.shape[1]))
     steps = torch.tensor(deviations) * found.deviations[:DIRECTIONS]
-    moved = decode_all(shelf.network(network), latent + steps @ found.vectors[:DIRECTIONS], CPU)[0]
-    return show.row((decode_all(shelf.network(network), latent, CPU)[0], "reconstruction"), "→", (moved, "moved"))
+    moved = decode_all(cache.network(network), latent + steps @ found.vectors[:DIRECTIONS])[0]
+    return show.row((decode_all(cache.network(network), latent)[0], "reconstruction"), "→", (moved, "moved"))
 
 
 def interpolated(picture: torch.Tensor, other: str, network: str) -> str:
     """The way from the picture to another emoji in equal steps of the latent, as HTML. Raises UserError."""
-    end = shelf.pictures("twemoji").images[shelf.found(other)]
-    start, stop = encode_all(shelf.network(network), torch.stack([picture, end]), CPU)
+    end = cache.pictures("twemoji").images[cache.find(other)]
+    start, stop = encode_all(cache.network(network), torch.stack([picture, end]))
     parts = torch.linspace(0, 1, STEPS)
-    made = decode_all(shelf.network(network), torch.lerp(start, stop, parts[:, None]), CPU)
+    made = decode_all(cache.network(network), torch.lerp(start, stop, parts[:, None]))
     return show.row(*((image, f"{part:.0%}") for image, part in zip(made, parts.tolist())), kind="small")
 
 
@@ -64,7 +63,7 @@ def tab(opened: gradio.Tab) -> None:
     picture = choose.field("grinning face", "reconstruct")
     answer = gradio.HTML(show.COMING, elem_id="reconstruction", min_height=150)
     network = gradio.Radio(
-        [(pretrained.NETWORKS[name].title, name) for name in NETWORKS], value="report",
+        [(pretrained.NETWORKS[name].title, name) for name in NETWORKS], value="coursework",
         label="network of what follows", elem_id="walker",
     )  # fmt: skip
     gradio.Markdown(

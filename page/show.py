@@ -8,9 +8,9 @@ from typing import Callable, Sequence
 
 import gradio
 import torch
-from torchvision.transforms.v2 import functional as F
+from PIL import Image
 
-from common.errors import UserError
+from lab.cli import UserError
 
 STYLE = """
 .row { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: flex-start; margin: 8px 0; }
@@ -38,12 +38,17 @@ def uri(encoded: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(encoded).decode()
 
 
-def png(picture: torch.Tensor) -> bytes:
-    """A (3, H, W) picture, uint8 or float in [0, 1], as a PNG."""
+def to_pil(picture: torch.Tensor) -> Image.Image:
+    """A (3, H, W) picture, uint8 or float in [0, 1]."""
     if picture.dtype != torch.uint8:
         picture = (picture.clamp(0, 1) * 255).round().to(torch.uint8)
+    return Image.fromarray(picture.permute(1, 2, 0).numpy())
+
+
+def png(picture: torch.Tensor) -> bytes:
+    """A (3, H, W) picture, uint8 or float in [0, 1], as a PNG."""
     file = io.BytesIO()
-    F.to_pil_image(picture).save(file, "PNG")
+    to_pil(picture).save(file, "PNG")
     return file.getvalue()
 
 

@@ -1,14 +1,12 @@
 """The side by side: our presets against a plain implementation, PCA and the mean image, in error, time and memory.
 
     python -m studies.bench                # all of one style, 40 minutes to 2 hours on 2 cores
-    python -m studies.bench --only curves  # add to its record: error against seconds, and the figure; 5 minutes
-    python -m studies.bench --only styles  # add to its record: several styles in training; about an hour
-    python -m studies.bench --avx2 --out runs/bench-avx2 --plots runs/bench-avx2  # as with AVX2 alone: no bfloat16
+    python -m studies.bench --styles       # add to its record: several styles in training; about an hour
+    python -m studies.bench --avx2 --out runs/bench-avx2  # as on a processor with AVX2 alone: no bfloat16
     python -m studies.bench --quick        # 2 to 4 minutes, to see that it works; its numbers mean nothing
 
 Every run is a process of its own, timed from outside; where times are compared, the runs take turns. Needs Linux or
-macOS, and for styles `pip install -r requirements-noto.txt`. Writes runs/bench/ (results.json, and a folder for each
-run) and plots/bench.png.
+macOS, and for styles `pip install -r requirements-noto.txt`. Writes runs/bench/: results.json, and a folder per run.
 """
 
 import json
@@ -20,9 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Literal
 
-from lab import cli, figures, runs
+from lab import cli, runs
 from lab.cli import UserError
 from lab.sources import STYLES, rows_of
 
@@ -42,16 +39,14 @@ class Config:
     epochs: int = 30  # of the plain implementation and of the coursework preset
     steps: int = 1800  # of the best preset
     style_steps: int | None = None  # of the best preset with several styles; default: its own
-    budgets: tuple[int, ...] = (100, 300, 900)  # steps of shorter trainings of the best preset, for the curves
     avx2: bool = False  # run everything as on a processor with AVX2 alone
     quick: bool = False  # two epochs, six steps, one repeat, everything in runs/
-    only: Literal["curves", "styles"] | None = None  # measure this part, and leave the rest of the record as it is
+    styles: bool = False  # measure several styles in training, and leave the rest of the record as it is
     out: Path = Path("runs/bench")  # folder of results.json and of the runs
-    plots: Path = Path("plots")  # folder of the figure
 
     def __post_init__(self):
         cli.require_range(1, 10**6, seeds=self.seeds, repeats=self.repeats, epochs=self.epochs, steps=self.steps)
-        cli.require_range(1, 10**6, style_steps=self.style_steps, budgets=min(self.budgets, default=0))
+        cli.require_range(1, 10**6, style_steps=self.style_steps)
         if self.avx2 and self.out == Config.out:
             raise UserError("--avx2 makes a record of its own; give it another --out")
 
@@ -77,21 +72,21 @@ def run_process(config: Config, name: str, *arguments: str, threads: int | None 
     return {"process_seconds": seconds, "peak_mb": usage.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)}
 
 
-def run_ours(config: Config, name: str, *options: str, script=("autoencoder.py",), threads: int | None = None) -> dict:
-    """A run of Part 1, or a script like it: its metrics, the rows of its training, its machine, seconds and memory."""
+def run_ours(config: Config, name: str, *options: str, threads: int | None = None) -> dict:
+    """A run of Part 1: its metrics, its machine, seconds and memory."""
     folder = (config.out / name).resolve()
     where = ("--out", str(folder), "--plots", str(folder), "--overwrite")
-    timing = run_process(config, name, *script, *where, *options, threads=threads)
+    timing = run_process(config, name, "autoencoder.py", *where, *options, threads=threads)
     metrics, about = (json.loads((folder / file).read_text(encoding="utf-8")) for file in (runs.METRICS, runs.RUN))
-    rows = [json.loads(line) for line in (folder / runs.LOG).read_text(encoding="utf-8").splitlines()]
+    *_, last = (folder / runs.LOG).read_text(encoding="utf-8").splitlines()
     machine = {"processor": about["processor"], "threads": about["threads"], "torch": about["versions"]["torch"]}
-    return {**metrics, **timing, "train_seconds": rows[-1]["seconds"], "rows": rows, "machine": machine}
+    return {**metrics, **timing, "train_seconds": json.loads(last)["seconds"], "machine": machine}
 
 
-def run_plain(config: Config, name: str, *options: str) -> dict:
+def run_plain(config: Config, name: str) -> dict:
     """A run of the plain implementation: its result, seconds and memory."""
     result = (config.out / f"{name}.json").resolve()
-    timing = run_process(config, name, "-m", "studies.plain", str(result), "--epochs", str(config.epochs), *options)
+    timing = run_process(config, name, "-m", "studies.plain", str(result), "--epochs", str(config.epochs))
     return {**json.loads(result.read_text(encoding="utf-8")), **timing}
 
 
@@ -165,27 +160,6 @@ def measure(config: Config) -> dict:
     return {**best["machine"], "quick": config.quick, "rows": rows, "ratios": ratios}
 
 
-def curve(run: dict) -> list[list[float]]:
-    """Points (seconds since the process started, test MSE) along a run of studies/curve.py."""
-    before = run["process_seconds"] - run["seconds"]  # rows count the seconds from the start of the record
-    return [[before + line["seconds"], line["val_loss"]] for line in run["rows"]]
-
-
-def measure_curves(config: Config) -> dict:
-    """Error against seconds on unseen emoji, along runs and at the ends of shorter ones, and PCA's errors. Draws."""
-    options = {"coursework": ("--epochs", str(config.epochs)), "best": (*BEST, "--steps", str(config.steps))}
-    options |= {f"best-{steps}": (*BEST, "--steps", str(steps)) for steps in config.budgets}
-    plain = run_plain(config, "curve-plain", "--unseen")
-    script = ("-m", "studies.curve")
-    coursework, best, *budgets = [run_ours(config, f"curve-{k}", *UNSEEN, *options[k], script=script) for k in options]
-    points = [list(point) for point in zip(plain["seconds"], plain["mse"])]
-    curves = {"plain implementation": points, "coursework preset": curve(coursework), "best preset": curve(best)}
-    ends = {"best preset, smaller budgets": [curve(run)[-1] for run in budgets]}
-    pca = {"PCA-128, on the faces": coursework["pca_mse"], "PCA-128, on the best preset's images": best["pca_mse"]}
-    print("figure", figures.error_against_seconds(curves, ends, pca, config.plots / "bench.png"))
-    return {**best["machine"], "curves": curves, "ends": ends, "pca": pca}
-
-
 def measure_styles(config: Config) -> dict:
     """Errors on unseen emoji by style: with all styles in training, over the seeds; and with that one never seen."""
     options = {f"styles-{seed}": ("--also", *STYLES[1:], "--seed", str(seed)) for seed in range(config.seeds)}
@@ -211,17 +185,13 @@ def measure_styles(config: Config) -> dict:
 
 
 def main(config: Config) -> dict:
-    """Measure everything except styles, or one part. Returns what results.json holds."""
+    """Measure everything except styles, or these. Returns what results.json holds."""
     if config.quick:
-        tiny = {"seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "style_steps": 6, "budgets": (2,)}
-        config = replace(config, **tiny, out=config.out / "quick", plots=config.out / "quick")
-    for folder in (config.out, config.plots):
-        folder.mkdir(parents=True, exist_ok=True)
-    path, remedy = config.out / "results.json", "--only adds to the record of a whole run; make that first"
-    results = runs.read_json(path, remedy) if config.only else measure(config)
-    runs.write_json(path, results)
-    part, measured = ("styles", measure_styles) if config.only == "styles" else ("against_seconds", measure_curves)
-    results[part] = measured(config)
+        tiny = {"seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "style_steps": 6}
+        config = replace(config, **tiny, out=config.out / "quick")
+    config.out.mkdir(parents=True, exist_ok=True)
+    path, remedy = config.out / "results.json", "--styles adds to the record of a whole run; make that first"
+    results = runs.read_json(path, remedy) | {"styles": measure_styles(config)} if config.styles else measure(config)
     runs.write_json(path, results)
     return results
 

@@ -16,10 +16,9 @@ from lab.pictures import Part, Pictures, Splits, generator, to_float
 
 @pytest.fixture(scope="module")
 def styles(faces) -> Pictures:
-    """The faces in three styles: Twemoji's, recoloured and upside down. In the second, two are drawn like others."""
+    """The faces in three styles. In the second, every other of the first 60 is drawn like the next one mirrored."""
     recoloured, upside_down = faces.images.flip(1), faces.images.flip(2)
-    recoloured[faces.names.index("cat face")] = faces.images[faces.names.index("grinning face")].flip(2)
-    recoloured[faces.names.index("dog face")] = faces.images[faces.names.index("crying face")]
+    recoloured[:60:2] = faces.images[1:60:2].flip(3)
     drawn = {"recoloured": recoloured, "upside down": upside_down}
     return faces.joined([replace(faces, images=drawn[name], styles=[name] * len(faces)) for name in drawn])
 
@@ -57,7 +56,7 @@ def test_unseen_emoji_are_in_no_other_part_in_any_style(styles, seed):
     splits = data.split(styles, options)
     tested = torch.cat([part.emoji for part in splits.tests().values()])
     assert_apart(splits.train.emoji, torch.cat([splits.val.emoji, tested]), styles)
-    assert_apart(splits.val.emoji, splits.test.emoji, styles)
+    assert_apart(splits.val.emoji, tested, styles)
     assert splits.leaked() == 0
 
 
@@ -132,10 +131,10 @@ def test_augmented_corners_have_the_colour_of_the_ground():
 
 
 def test_held_out_names_are_gone_with_their_relatives_in_every_style(styles):
-    kept = styles.without(["Clock-Face two oclock", "face palm type 3", "dog face"])
-    assert not {"clock face two oclock", "clock face ten oclock", "face palm type 5", "dog face"} & set(kept.names)
-    gone = Counter(styles.styles) - Counter(kept.styles)
-    assert set(gone) == {"twemoji", "recoloured", "upside down"} and len(styles) - len(kept) < 60
+    kept = styles.without(["Clock-Face two oclock", "face palm type 3", "cat face"])
+    assert not {"clock face two oclock", "clock face ten oclock", "face palm", "cat face"} & set(kept.names)
+    left = [style for name, style in zip(kept.names, kept.styles) if name == "dragon face"]
+    assert left == ["recoloured", "upside down"]  # Twemoji's looks like the recoloured cat
     with pytest.raises(UserError, match="--hold-out 'cheshire cat' is not among"):
         styles.without(["cheshire cat"])
 

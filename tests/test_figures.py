@@ -1,4 +1,6 @@
-"""What is drawn where: pictures that hide nothing, and titles that say what they show."""
+"""Figures: small files, written whole, that hide nothing and show what their labels say."""
+
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,52 +8,79 @@ from PIL import Image
 
 import autoencoder
 import data
-from common import charts, sources
-from lab import baselines, presets
-from lab.convolutional import ConvAutoencoder
+from lab import figures, networks, training
+from lab.networks import decode_all, encode_all
+from lab.options import DataOptions
+from lab.pictures import generator
+from lab.training import Trained
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.1, 1.0, 10.0])
+def assert_small(path, width: int = 2500) -> None:
+    with Image.open(path) as picture:
+        assert picture.format == "PNG" and 300 < picture.width < width and path.stat().st_size < 200_000, path
+
+
+def test_figures_are_small_whatever_the_titles_are(command, tmp_path, tiny_run, faces):
+    status, output, error = command(data)
+    assert status == 0 and not error and "206 of twemoji" in output and "figure plots/contact_sheet.png" in output
+    images, labels = faces.images[:46], [i % 2 for i in range(46)]
+    titles = ["$\\frac{$", "x" * 1000, *faces.names[:3]]
+    figures.reconstructions([("a $ label", images[:5])] * 3, titles, tmp_path / "plots/rows.png")
+    figures.classes(images, faces.names, labels, ["one", "two"], tmp_path / "plots/classes.png")
+    figures.equation(
+        images[:3], images[:4], titles, "−+=", (images[3], "$"), "formula", tmp_path / "plots/equation.png"
+    )
+    points = {name: torch.randn(46, 2, generator=generator(name, 0)) for name in ("one panel", "another")}
+    figures.latent_map(points, images, labels, ["one", "two"], [3, 5], tmp_path / "plots/map.png")
+    found = [*(tmp_path / "plots").iterdir(), *(tiny_run.parent / "plots").iterdir()]
+    assert len(found) == 7
+    for path in found:
+        assert_small(path)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 10.0])
 def test_pictures_on_a_map_hide_none_of_the_others_and_stay_near_their_points(spread):
-    points = spread * torch.randn(40, 2, generator=data.generator("points", 0))
-    places = charts.free_places(points, 1.0)
+    points = spread * torch.randn(40, 2, generator=generator("points", 0))
+    places = figures.free_places(points, 1.0)
     gaps = (places[:, None] - places).abs().amax(2) + 9 * torch.eye(40)
-    assert gaps.min() > 0.98
-    assert torch.equal(places[0], points[0])
+    assert gaps.min() > 0.98 and torch.equal(places[0], points[0])
     moved = (places - points).norm(dim=1)
     assert moved.max() < 9 and (spread < 10 or moved.median() == 0)  # a block of 40 is 7 wide
 
 
-def test_a_map_is_drawn_of_one_point_and_of_too_many(tmp_path):
-    for count in (1, charts.MOST + 20):
-        images, labels = torch.zeros(count, 3, 8, 8, dtype=torch.uint8), [0] * count
-        path = charts.latent_map({"a": torch.zeros(count, 2)}, images, labels, ["x", "y"], [0], tmp_path / "map.png")
-        assert Image.open(path).width > 300
+def save_half(path, *_, **options):
+    path.write_bytes(b"half")
+    raise OSError("the disk is full")
 
 
-def test_rows_are_upright_originals_and_what_each_method_makes_of_them(made):
-    images = made([f"face {i}" for i in range(5)]).images
-    pca, cpu = baselines.fit_pca(images, 3), torch.device("cpu")
-    networks = [ConvAutoencoder(4).eval() for _ in range(2)]
-    whose = {1.0: "convolutional", 2.0: "folder/mine.py:Mine"}
-    metrics = [{"preset": "report", "network": whose[k], "test_mse": k, "pca_mse": 3.0} for k in whose]
-    trained = presets.Trained(networks[0], [], pca)
-    rows = autoencoder.rows(trained, metrics[0], images, (networks[1], metrics[1]), cpu)
-    (_, first), *others = rows
-    assert torch.equal(first, images)
-    assert [label.replace("\n", ", ") for label, _ in others] == [
-        "mine.py:Mine, test MSE 2.0000",
-        "PCA, 3 numbers, test MSE 3.0000",
-        "original's network, test MSE 1.0000",
-    ]
-    for (_, pictures), expected in zip(others[::2], networks[::-1]):
-        assert torch.allclose(pictures, expected(data.to_float(images)), atol=1e-6)
-    part = data.Part(images, torch.arange(5))
-    error = (others[1][1] - data.to_float(images)).square().mean().item()
-    assert baselines.errors(pca, part)["pca_mse"] == pytest.approx(error, rel=1e-5)
-    assert len(autoencoder.rows(trained, metrics[0], images, None, cpu)) == 3
+def test_an_error_leaves_the_earlier_figure(tmp_path, made, monkeypatch):
+    path = figures.contact_sheet(made(["a"]).images, "first", tmp_path / "figure.png")
+    before = path.read_bytes()
+    monkeypatch.setattr(Image.Image, "quantize", lambda *_: SimpleNamespace(save=save_half))
+    with pytest.raises(OSError):
+        figures.contact_sheet(made(["b"]).images, "second", path)
+    assert path.read_bytes() == before
 
 
-def test_pictures_are_credited_to_those_who_drew_them():
-    assert sources.credited("twemoji") == "Twemoji, copyright Twitter, Inc and other contributors (CC-BY 4.0)"
-    assert sources.credited("hub").endswith("on the Hugging Face Hub") and sources.credited("my/folder") == "my/folder"
+def test_part_1_draws_pictures_and_what_pca_and_the_networks_make_of_them(made, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "reconstructions", lambda rows, titles, path: drawn.update(rows=rows, titles=titles))
+    splits = data.split(made([f"face {letter}" for letter in "abcdefghij"]), DataOptions(copies="none"))
+    own, other = (networks.build("convolutional", 4).eval() for _ in range(2))
+    pca = training.fit_pca(splits.train.images, 3)
+    metrics = {"preset": "coursework", "network": "convolutional", "test_mse": 1, "pca_components": 3, "pca_mse": 2}
+    metrics |= {"mean_image_mse": 3}
+    history = [{"epoch": 1, "train_loss": 1, "val_loss": 1}]
+    reference = other, {"network": "folder/mine.py:Mine", "test_mse": 4}
+    config = SimpleNamespace(preset="coursework", plots=tmp_path)
+    autoencoder.draw(Trained(own, history, pca), splits, metrics, reference, config)
+    images = splits.pictures.images[splits.test.emoji]
+    expected = {
+        "picture": images,
+        "mine.py:Mine\ntest MSE 4.0000": decode_all(other, encode_all(other, images)),
+        "PCA, 3 components\ntest MSE 2.0000": training.pca_reconstructions(pca, images),
+        "coursework's network\ntest MSE 1.0000": decode_all(own, encode_all(own, images)),
+    }
+    assert [label for label, _ in drawn["rows"]] == [*expected]
+    assert all(torch.equal(found, expected[label]) for label, found in drawn["rows"])
+    assert drawn["titles"] == [splits.pictures.names[i] for i in splits.test.emoji]

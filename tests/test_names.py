@@ -17,7 +17,7 @@ from lab.names import find, normalise, twin_key, twin_keys
         ("Smiling Face With HEART-SHAPED eyes", "smiling face with heart shaped eyes"),
         ("😍", "smiling face with heart shaped eyes"),
         ("☹️", "frowning face"),  # with a variation selector
-        ("star eyes", "grinning face with star eyes"),  # part of one name only
+        ("sunglas", "smiling face with sunglasses"),  # part of one name only
         (":heart_eyes:", "smiling face with heart shaped eyes"),  # a short name
         ("cat", "cat face"),  # a short name, though many names contain it
         ("cat heart eyes", "smiling cat face with heart shaped eyes"),  # the words of a short name, in another order
@@ -76,7 +76,7 @@ def test_twins_share_a_name_or_a_picture_as_it_is_or_mirrored(made):
 def test_twins_are_those_of_comparing_every_pair(made, monkeypatch):
     """Steps of brightness on both sides of what counts as alike, some mirrored, compared in several chunks."""
     monkeypatch.setattr(names, "CHUNK", 3)
-    steps = torch.tensor([30, 82, 0, 70, 5, 93, 35, 10]).to(torch.uint8)
+    steps = torch.tensor([30, 70, 82, 0, 5, 93, 35, 10]).to(torch.uint8)
     images = made([""]).images.clamp(max=150) + steps.view(-1, 1, 1, 1)
     images[1::3] = images[1::3].flip(3)
     flat, mirrored = (view.flatten(1).double() / 255 for view in (images, images.flip(3)))
