@@ -40,9 +40,6 @@ class Config(TrainingRun):
         cli.require_range(2, 1000, seeds=self.seeds)
 
 
-# ---------------------------------------------------------------- test
-
-
 def error_line(found: dict[str, float]) -> str:
     """Test errors for the terminal."""
     refined = f"with refined latents: {found['refined_mse']:.4f}, " if "refined_mse" in found else ""
@@ -63,9 +60,6 @@ def test(trained: Trained, splits: Splits, config: Config) -> dict:
     metrics |= {"leaked": splits.leaked(), "skipped": splits.pictures.skipped}
     metrics |= {"parameters": sum(parameter.numel() for parameter in trained.model.parameters())}
     return metrics | by_style[own] | {"styles": by_style}
-
-
-# ---------------------------------------------------------------- draw
 
 
 def network_label(metrics: dict) -> str:
@@ -107,9 +101,6 @@ def draw_styles(trained: Trained, splits: Splits, metrics: dict, config: Config,
             (f"network\ntest MSE {errors['test_mse']:.4f}", decode_all(model, encode_all(model, images))),
         ]
     figures.reconstructions(rows, [pictures.names[column[0]] for column in columns], path)
-
-
-# ---------------------------------------------------------------- run
 
 
 def load_reference(config: Config, splits: Splits) -> tuple[Autoencoder, dict]:

@@ -68,9 +68,6 @@ class Config:
             raise UserError("--seeds needs --model, the folder of the networks, and --out")
 
 
-# ---------------------------------------------------------------- what is asked for
-
-
 def open_network(config: Config) -> tuple[Autoencoder, DataOptions, Path]:
     """The network, what it was trained on, and its folder. Prints which it is. Raises UserError."""
     own, ready = Path("runs/autoencoder"), pretrained.FOLDER / "coursework"
@@ -123,14 +120,9 @@ def resolve_folders(config: Config, pictures: Pictures, equation: Equation, mode
     return replace(config, **asked, source=pictures.source, model=model, out=out, plots=plots)
 
 
-# ---------------------------------------------------------------- what is shown and recorded
-
-
 def score(config: Config, pictures: Pictures, equation: Equation, small: Equation, spaces: dict) -> tuple[dict, int]:
     """The scores of the composite and of the answers to compare with; the index of the true or else nearest picture.
-
-    `small` is the equation as indices into the spaces. Prints the scores.
-    """
+    `small` is the equation as indices into the spaces. Prints the scores."""
     methods = {name: arithmetic.arithmetic_method(config.method) for name in spaces} | {"composite": config.method}
     answers = {name: compose(space, small, methods[name], [config.strength])[0] for name, space in spaces.items()}
     answers["unchanged_target"] = to_float(pictures.images[equation.target])
@@ -169,9 +161,7 @@ def draw(
     config: Config, pictures: Pictures, equation: Equation, small: Equation, spaces: dict, answer: int, scores: dict
 ) -> None:  # fmt: skip
     """The equation in pictures, target and composite side by side, and the strip of strengths.
-
-    `answer` is the true or else the nearest picture.
-    """
+    `answer` is the true or else the nearest picture."""
     space, transplanted = spaces["composite"], config.method == "transplant"
     shown = (equation.target, equation.featured, equation.baseline)
     sources = [to_float(pictures.images[i]) for i in shown]
@@ -202,10 +192,8 @@ def draw(
 
 def draw_directions(config: Config, network: Space, space: Space, small: Equation, model, splits: Splits) -> dict:
     """Draw the target moved along the principal directions of the training pictures' latents, and the attribute.
-
     Returns how much of the attribute lies in them: question 3c.1, whether PCA isolates it. Of a composite in another
-    `space`, the attribute is what the network sees of it.
-    """
+    `space`, the attribute is what the network sees of it."""
     if space is network:
         attribute = arithmetic.attribute_of(network, small, config.method)
     else:

@@ -33,14 +33,9 @@ class Config(DataOptions):
     plots: Path = Path("plots")  # folder of the contact sheet
 
 
-# ---------------------------------------------------------------- filter
-
-
 def load_pictures(source: str = "twemoji", keyword: str | None = None, skip_bad: bool = False) -> Pictures:
     """Every picture of `source` whose description contains `keyword`, once. Raises UserError.
-
-    The default keyword is KEYWORD; for the user's own pictures, if no description has it, all of them.
-    """
+    The default keyword is KEYWORD; for the user's own pictures, if no description has it, all of them."""
     rows = list(sources.rows_of(source))
     if keyword is None:
         keyword = KEYWORD if source in SOURCES or any(KEYWORD in normalise(row.text) for row in rows) else ""
@@ -77,16 +72,11 @@ def all_pictures(source: str, also: tuple[str, ...], skip_bad: bool) -> Pictures
 
 def other_pictures(pictures: Pictures, options: DataOptions) -> Pictures:
     """The pictures of the training styles that are no faces, nor twins or look-alikes of one.
-
-    A face in one style is one in all, and so is what is held out.
-    """
+    A face in one style is one in all, and so is what is held out."""
     everything = all_pictures(pictures.source, options.also, options.skip_bad)
     faces = {*map(twin_key, pictures.names), *(twin_key(normalise(name)) for name in options.hold_out)}
     banned = everything.related(i for i, name in enumerate(everything.names) if twin_key(name) in faces)
     return everything.take([i for i in range(len(everything)) if i not in banned])
-
-
-# ---------------------------------------------------------------- copy and augment
 
 
 def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
@@ -127,15 +117,10 @@ def part_name(part: str, style: str, pictures: Pictures) -> str:
     return part if style == pictures.source else f"{part} of {style}"
 
 
-# ---------------------------------------------------------------- split
-
-
 def split_names(keys: Sequence[str], seed: int) -> list[set[str]]:
     """The distinct keys in random order, dealt out 60/20/20.
-
     Keys with equally many pictures are dealt together. Otherwise chance alone decides how many of the few sextets of
-    skin-tone twins are tested on, and with them the size of the test set.
-    """
+    skin-tone twins are tested on, and with them the size of the test set."""
     distinct, sizes = sorted(set(keys)), Counter(keys)
     shuffled = [distinct[i] for i in torch.randperm(len(distinct), generator=generator(SPLIT, seed))]
     shuffled.sort(key=sizes.get)
@@ -144,10 +129,8 @@ def split_names(keys: Sequence[str], seed: int) -> list[set[str]]:
 
 def split_unseen(pictures: Pictures, options: DataOptions, styles: list[str]) -> dict[str, list[Part]]:
     """Split the emoji, then copy: each style's train, validation and test images.
-
     This is where the unseen split is guaranteed: a picture that is related to one of a later part is dropped. Emoji
-    that the source does not have are for training.
-    """
+    that the source does not have are for training."""
     _, val, test = (
         {i for i, key in enumerate(pictures.keys) if key in keys}
         for keys in split_names(pictures.own.keys, options.seed)
@@ -197,10 +180,8 @@ def split(pictures: Pictures, options: DataOptions) -> Splits:
 
 def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count: int = FOLDS) -> list[Splits]:
     """Stratified folds over emoji: each, with all its copies in all styles, is in the test set of exactly one.
-
     A style that is held out is tested in every fold and trained on in none. Nothing is chosen by these folds, so there
-    is no validation set.
-    """
+    is no validation set."""
     from sklearn.model_selection import StratifiedKFold
 
     keys = pictures.keys

@@ -15,7 +15,7 @@ preset 1 to 3 minutes where the processor computes in bfloat16, 4 to 5 elsewhere
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from lab import cli  # before torch: it sets the environment
 
@@ -77,9 +77,6 @@ def baseline_errors(trained: Trained, splits: Splits, config: Config) -> dict[st
 def sad_probability(model, images: torch.Tensor) -> torch.Tensor:
     """(N,) probabilities of sad, from (N, 3, 64, 64) uint8 images."""
     return class_probabilities(model, images)[:, 1]
-
-
-# ---------------------------------------------------------------- the coursework's order
 
 
 def run_coursework(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> dict:
@@ -145,9 +142,6 @@ def evaluate(config: Config) -> dict:
     return pretrained.compare(config.evaluate, {k: v for k, v in metrics.items() if k != "confusion"})
 
 
-# ---------------------------------------------------------------- unseen emoji
-
-
 def cross_validate(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> dict:
     """Test every emoji with a network that saw it in no style, and with a logistic regression. Returns the metrics."""
     count, rows, predictions = len(labels), [], {"network": [], "logistic_regression": []}
@@ -177,15 +171,10 @@ def cross_validate(pictures: Pictures, labels: torch.Tensor, config: Config, run
     return about | means | classes.accuracies(predictions, truth, pictures, config.seed)
 
 
-# ---------------------------------------------------------------- with and without the classification loss
-
-
-@dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """What two networks of one seed leave: with the classification loss and without, otherwise alike."""
 
-    seen: torch.Tensor  # indices of the training emoji
-    held_out: torch.Tensor  # of the test emoji
+    splits: Splits
     test_mse: list[float]
     latents: list[torch.Tensor]  # (N, d) of all pictures
     pca_mse: float
@@ -205,38 +194,35 @@ def train_pair(pictures: Pictures, labels: torch.Tensor, config: Config, run) ->
     pca_mse = baseline_errors(trained, splits, config)["pca_mse"]
     print(f"{config.split} split, seed {config.seed}: test MSE {errors[0]:.4f} with, {errors[1]:.4f} without; "
           f"PCA {pca_mse:.4f}")  # fmt: skip
-    return Pair(splits.train.emoji.unique(), splits.test.emoji.unique(), errors, latents, pca_mse)
+    return Pair(splits, errors, latents, pca_mse)
 
 
 def compare(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> dict:
     """What the classification loss does to the test MSE and to the latents, over pairs of networks.
-
-    On unseen emoji a linear probe measures how well each latent separates the classes of the held-out emoji.
-    """
+    On unseen emoji a linear probe measures how well each latent separates the classes of the held-out emoji."""
     count, metrics = config.seeds or 5, {}
     for split, test_to_train in TEST_TO_TRAIN.items():
         seeds = range(config.seed, config.seed + count)
         pairs = [train_pair(pictures, labels, replace(config, split=split, seed=seed), run) for seed in seeds]
         metrics[split] = paired("test_mse", [pair.test_mse for pair in pairs], test_to_train)
         metrics[split]["pca_mse"] = float(np.mean([pair.pca_mse for pair in pairs]))
-    probes = [[classes.linear_probe(z, labels, pair.seen, pair.held_out) for z in pair.latents] for pair in pairs]
+    emoji = [[part.emoji.unique() for part in (pair.splits.train, pair.splits.test)] for pair in pairs]
+    probes = [[classes.linear_probe(z, labels, *each) for z in pair.latents] for each, pair in zip(emoji, pairs)]
     probe = paired("balanced_accuracy", probes, test_to_train)
-    first, names = pairs[0], list(CLASSES)
+    seen, held_out = emoji[0]
     outcomes = {"coursework's order": metrics["coursework"], "unseen emoji": metrics["unseen"]}
     label = "test MSE with the classification loss minus without: right of 0, the loss costs"
     figures.paired_differences(outcomes, label, config.plots / "multitask_compare.png")
     titles = (f"lambda = {config.classification_weight:g}", "lambda = 0: no classification loss")
-    panels = {title: classes.project_to_plane(z, first.seen) for title, z in zip(titles, first.latents)}
+    panels = {title: classes.project_to_plane(z, seen) for title, z in zip(titles, pairs[0].latents)}
     path = config.plots / "multitask_compare_latents.png"
-    figures.latent_map(panels, pictures.images, labels.tolist(), names, first.held_out.tolist(), path)
+    figures.latent_map(panels, pictures.images, labels.tolist(), list(CLASSES), held_out.tolist(), path)
     return {"seeds": count, "compare": metrics, "linear_probe": probe}
 
 
 def paired(quantity: str, pairs: list[list[float]], test_to_train: float) -> dict:
     """Means of a quantity with and without the classification loss, from a pair per seed, and their differences.
-
-    The interval is corrected for the training emoji that the seeds share; also printed.
-    """
+    The interval is corrected for the training emoji that the seeds share; also printed."""
     joint, alone = np.mean(pairs, axis=0).tolist()
     differences = [one - other for one, other in pairs]
     (mean, half), (_, plain_half) = (mean_and_interval(differences, part) for part in (test_to_train, 0.0))
@@ -250,6 +236,16 @@ def paired(quantity: str, pairs: list[list[float]], test_to_train: float) -> dic
         "interval": [mean - half, mean + half],
         "plain_interval": [mean - plain_half, mean + plain_half],
     }
+
+
+def draw_classes(pictures: Pictures, labels: torch.Tensor, path: Path) -> None:
+    """The emoji of each class, nine in a row."""
+    rows = []
+    for k, name in enumerate(CLASSES):
+        for number, part in enumerate((labels == k).nonzero().flatten().split(9)):
+            white = torch.full((9 - len(part), *pictures.images.shape[1:]), 255, dtype=torch.uint8)
+            rows.append((name if number == 0 else "", torch.cat([pictures.images[part], white])))
+    figures.reconstructions(rows, [""] * 9, path)
 
 
 def main(config: Config) -> dict:
@@ -266,8 +262,7 @@ def main(config: Config) -> dict:
     with runs.opened(config, pictures) as run:
         for name, keys in zip(CLASSES, classes.members(pictures, labels)):
             print(f"{name}:", ", ".join(keys))
-        path = config.plots / "multitask_classes.png"
-        figures.classes(pictures.images, pictures.names, labels.tolist(), list(CLASSES), path)
+        draw_classes(pictures, labels, config.plots / "multitask_classes.png")
         metrics = story(pictures, labels, config, run)
         print(f"record in {config.out}/, figures in {config.plots}/")
         described = {name: getattr(config, name) for name in ABOUT}

@@ -30,9 +30,6 @@ COUNTS = (5, 10, 20, 50)  # of the first principal directions: how much of the a
 NEGLIGIBLE = 1e-6  # of the largest singular value: below it a direction is rounding
 
 
-# ---------------------------------------------------------------- spaces
-
-
 @dataclass(frozen=True)
 class Space:
     """Where the arithmetic happens: coordinates of pictures, and the way back to pictures."""
@@ -61,8 +58,6 @@ def network_space(model: Autoencoder, images: torch.Tensor) -> Space:
     return Space(encode_all(model, images), lambda latents: decode_all(model, latents))
 
 
-# ---------------------------------------------------------------- the attribute
-
 Pairs = Sequence[tuple[int, int]]  # (cat, human) counterparts that may be used: never the answer's
 
 
@@ -87,12 +82,12 @@ def isolated_difference(z: torch.Tensor, target: int, baseline: int, featured: i
 
 def mapped(z: torch.Tensor, target: int, baseline: int, featured: int, known: Pairs) -> torch.Tensor:
     """From target to where a ridge regression, fitted on the known pairs, sends the featured human."""
-    from sklearn.linear_model import Ridge
-
-    cats, humans = map(list, zip(*known))
-    scale = (z[humans] - z[humans].mean(0)).square().sum().item() / len(known)  # makes the penalty free of units
-    regression = Ridge(alpha=scale).fit(z[humans].numpy(), z[cats].numpy())
-    return torch.from_numpy(regression.predict(z[[featured]].numpy())[0]).float() - z[target]
+    cats, humans = (z[[*rows]] for rows in zip(*known))
+    away = humans - humans.mean(0)
+    products = away @ away.T  # solved for the pairs, which are few: for the pixels it would take a gigabyte
+    penalty = products.trace() / len(known)  # free of units
+    weights = torch.linalg.solve(products + penalty * torch.eye(len(known)), away @ (z[featured] - humans.mean(0)))
+    return cats.mean(0) + weights @ (cats - cats.mean(0)) - z[target]
 
 
 def transplanted(z: torch.Tensor, target: int, baseline: int, featured: int, known: Pairs) -> torch.Tensor:
@@ -122,9 +117,6 @@ FORMULAS = {  # of the attributes, in words
 def arithmetic_method(method: str) -> str:
     """The method of the pixel and PCA arithmetic to compare a composite with: a transplant needs no space."""
     return "difference" if method == "transplant" else method
-
-
-# ---------------------------------------------------------------- one composite
 
 
 @dataclass(frozen=True)
@@ -191,9 +183,6 @@ def compose(space: Space, equation: Equation, method: str, strengths: Sequence[f
     return space.decode(torch.stack([target + strength * attribute for strength in strengths]))
 
 
-# ---------------------------------------------------------------- scores
-
-
 def squared_errors(pictures: torch.Tensor, pool: torch.Tensor) -> torch.Tensor:
     """(M, P) MSE between (M, 3, H, W) pictures in [0, 1] and a (P, 3, H, W) uint8 pool."""
     flat = pictures.flatten(1)
@@ -236,9 +225,7 @@ def similarity(picture: torch.Tensor, truth: torch.Tensor, region: torch.Tensor)
 
 def score(answers: dict[str, torch.Tensor], errors: torch.Tensor, pictures: Pictures, equation: Equation) -> dict:
     """Each (3, H, W) answer's similarity to the true picture, and where it differs from the target; and its rank.
-
-    The rank is among all pictures, 1 for the nearest, by the answers' (A, P) errors to all of them.
-    """
+    The rank is among all pictures, 1 for the nearest, by the answers' (A, P) errors to all of them."""
     truth, target = (to_float(pictures.images[i]) for i in (equation.truth, equation.target))
     region = (truth - target).abs().amax(0) > VISIBLE_DIFFERENCE
     places = ranks(errors, [equation.truth] * len(answers), [equation.sources()] * len(answers))
@@ -246,9 +233,6 @@ def score(answers: dict[str, torch.Tensor], errors: torch.Tensor, pictures: Pict
         name: similarity(answer, truth, region) | {"rank_of_truth": rank}
         for (name, answer), rank in zip(answers.items(), places)
     }
-
-
-# ---------------------------------------------------------------- principal directions
 
 
 @dataclass(frozen=True)
@@ -278,9 +262,7 @@ def principal_directions(latents: torch.Tensor, attribute: torch.Tensor) -> Dire
 
 def isolation(directions: Directions, attribute: torch.Tensor) -> dict:
     """Whether principal directions isolate the attribute, for the record.
-
-    One that did would hold nearly all of it; where the attribute spreads as the variance does, none isolates it.
-    """
+    One that did would hold nearly all of it; where the attribute spreads as the variance does, none isolates it."""
     variance, parts = directions.variance(), directions.parts(attribute)
     fullest = int(parts.argmax()) if len(parts) else None
     return {

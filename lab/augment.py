@@ -27,9 +27,7 @@ def per_image(values: torch.Tensor) -> torch.Tensor:
 
 def warp(images: torch.Tensor, degrees, flipped, scale, shift) -> torch.Tensor:
     """Flip, rotate counter-clockwise, scale and shift, in this order, bilinearly, on a white ground.
-
-    `degrees`, `flipped` (0 or 1) and `scale` are (N,); `shift` is (N, 2), right and down, in half image sides.
-    """
+    `degrees`, `flipped` (0 or 1) and `scale` are (N,); `shift` is (N, 2), right and down, in half image sides."""
     angle, mirror = torch.deg2rad(degrees), 1 - 2 * flipped
     cosine, sine = angle.cos() / scale, angle.sin() / scale
     x, y = shift.unbind(1)
@@ -67,10 +65,8 @@ def saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 def hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     """Each image's hues shifted by its `turns`, (N,), with value and saturation as they are.
-
     The formula from HSV back to RGB is Smith's (1978) in the form without cases: channel n is
-    v - (v - min) x clip(min(k, 4 - k), 0, 1) with k = (n + hue in sixths) mod 6, for n = 5, 3, 1.
-    """
+    v - (v - min) x clip(min(k, 4 - k), 0, 1) with k = (n + hue in sixths) mod 6, for n = 5, 3, 1."""
     value, channel = images.max(1)
     chroma = value - images.amin(1)
     red, green, blue = images.unbind(1)
@@ -87,10 +83,8 @@ def hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
 
 def augment(images: torch.Tensor, generator: torch.Generator, shift: float = 0.0) -> torch.Tensor:
     """The coursework's augmentation: flip, rotation of 10 degrees, colour jitter of 0.2, 0.2, 0.2 and 0.1.
-
     Beyond it shifts of up to `shift` of the side, and scales within 1 +- 2 x `shift`. The order of the colour
-    operations is drawn per batch.
-    """
+    operations is drawn per batch."""
     images = warp(
         images,
         degrees=uniform(images, -10, 10, generator),
@@ -106,9 +100,7 @@ def augment(images: torch.Tensor, generator: torch.Generator, shift: float = 0.0
 
 def mix(images: torch.Tensor, generator: torch.Generator, probability: float) -> tuple[torch.Tensor, torch.Tensor]:
     """With `probability` an image is mixed with another of the batch, half MixUp, half CutMix. Says which: (N,) bool.
-
-    Zhang et al. 2018 and Yun et al. 2019. An autoencoder needs no labels to mix: the mixture is its own target.
-    """
+    Zhang et al. 2018 and Yun et al. 2019. An autoencoder needs no labels to mix: the mixture is its own target."""
     side = images.shape[-1]
     low = uniform(images, 0, side, generator, 2)
     high = low + uniform(images, side / 4, side, generator, 2)
@@ -120,9 +112,6 @@ def mix(images: torch.Tensor, generator: torch.Generator, probability: float) ->
     mixed = uniform(images, 0, 1, generator) < probability
     others = images[torch.randperm(len(images), generator=generator).to(images.device)]
     return torch.lerp(images, others, weight * per_image(mixed)), mixed
-
-
-# ---------------------------------------------------------------- the mixture
 
 
 class Mixture:
@@ -143,7 +132,6 @@ class Mixture:
 
     def batch(self, size: int, generator: torch.Generator, harder: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """(size, 3, 64, 64) images in [0, 1] and, for each, the picture that it was made from.
-
         -1 stands for other pictures and mixed ones. If not `harder`, they are augmented just as the coursework's copies.
         """
         shift, mixing = (self.options.shift, self.options.mixing) if harder else (0.0, 0.0)
@@ -174,9 +162,7 @@ class LeakError(Exception):
 
 def refuse_leaks(names: list[str], images: torch.Tensor, splits: Splits) -> None:
     """Raise LeakError if training has a validation or test emoji, in whatever style, skin-tone twins included.
-
-    Compared are names and, as they are or mirrored, pictures; `images` are (N, 3, H, W) uint8, one per name.
-    """
+    Compared are names and, as they are or mirrored, pictures; `images` are (N, 3, H, W) uint8, one per name."""
     pictures = splits.pictures
     tested = {i for part in (splits.val, *splits.tests().values()) for i in part.emoji.tolist()}
     held_out = {twin_key(pictures.names[i]) for i in tested}

@@ -74,9 +74,7 @@ def class_probabilities(model: MultiTaskAutoencoder, images: torch.Tensor) -> to
 
 class MultiTaskLoss:
     """MSE, cross-entropy and accuracy, and the loss MSE + weight x cross-entropy. `labels` is one per picture.
-
-    Images of no emoji (-1), which only the best preset has, and of emoji of no class count in the MSE alone.
-    """
+    Images of no emoji (-1), which only the best preset has, and of emoji of no class count in the MSE alone."""
 
     def __init__(self, labels: torch.Tensor, weight: float):
         self.labels, self.weight = labels, weight
@@ -95,14 +93,9 @@ class MultiTaskLoss:
         return {"loss": loss, "mse": mse, "cross_entropy": cross_entropy, "accuracy": accuracy}
 
 
-# ---------------------------------------------------------------- classifiers to compare with
-
-
 def regression_probabilities(train: Part, labels: torch.Tensor, tests: list[torch.Tensor]) -> list[torch.Tensor]:
     """(N,) probabilities of sad of each (N, 3, 64, 64) images, by a logistic regression on the training pixels.
-
-    `labels` are one per picture.
-    """
+    `labels` are one per picture."""
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
@@ -113,9 +106,7 @@ def regression_probabilities(train: Part, labels: torch.Tensor, tests: list[torc
 
 def linear_probe(latents: torch.Tensor, labels: torch.Tensor, train: torch.Tensor, test: torch.Tensor) -> float:
     """Balanced accuracy on the emoji at `test` of a logistic regression on the latents of those at `train`.
-
-    `latents` are (N, d), one per emoji, and are standardised by the mean and spread of those at `train`.
-    """
+    `latents` are (N, d), one per emoji, and are standardised by the mean and spread of those at `train`."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.pipeline import make_pipeline
@@ -138,9 +129,6 @@ def project_to_plane(latents: torch.Tensor, fitted_to: torch.Tensor) -> torch.Te
     return torch.from_numpy(points)
 
 
-# ---------------------------------------------------------------- what they get right
-
-
 def mean_per_emoji(probability: torch.Tensor, part: Part, count: int) -> torch.Tensor:
     """(count,) mean probability over the images of each emoji; 0 for emoji that are not in `part`."""
     sums = torch.zeros(count, dtype=torch.float64).index_add_(0, part.emoji, probability.double())
@@ -149,9 +137,7 @@ def mean_per_emoji(probability: torch.Tensor, part: Part, count: int) -> torch.T
 
 def accuracy(name: str, predictions: list[np.ndarray], truth: np.ndarray, names: list[str], seed: int) -> dict:
     """Balanced accuracy of a method with its 95% interval, from (N,) predictions per division into folds; prints it.
-
-    An emoji is one of the interval's independent cases, in however many styles it is there.
-    """
+    An emoji is one of the interval's independent cases, in however many styles it is there."""
     from sklearn.metrics import balanced_accuracy_score, recall_score
 
     scores = [balanced_accuracy_score(truth, predicted) for predicted in predictions]

@@ -70,9 +70,7 @@ def terminate(number: int, frame) -> None:
 
 def run(main: Callable[[Config], object], config_class: type[Config]) -> None:
     """Parse the command line and run a script's `main`.
-
-    Exit status: 2 for an error that the user can fix, 130 for Ctrl-C, 143 for SIGTERM, 141 for a closed pipe.
-    """
+    Exit status: 2 for an error that the user can fix, 130 for Ctrl-C, 143 for SIGTERM, 141 for a closed pipe."""
     signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -84,33 +84,13 @@ def reconstructions(
     return save(figure, path)
 
 
-def classes(
-    images: torch.Tensor, names: Sequence[str], labels: Sequence[int], class_names: Sequence[str], path: Path
-) -> Path:
-    """The pictures of each class with their names, a block of rows per class."""
-    columns = 9
-    blocks = [[i for i, label in enumerate(labels) if label == k] for k in range(len(class_names))]
-    rows = [block[i : i + columns] for block in blocks for i in range(0, len(block), columns)]
-    figure = new_figure(1.25 * columns, 1.75 * len(rows), layout="constrained")
-    grid = figure.subplots(len(rows), columns, squeeze=False)
-    for row, members in zip(grid, rows):
-        for axes in row[len(members) :]:
-            axes.axis("off")
-        for axes, i in zip(row, members):
-            show(axes, images[i], names[i])
-        row[0].set_ylabel(class_names[labels[members[0]]], fontsize=10)
-    return save(figure, path)
-
-
 def equation(
     pictures, reconstructions, titles: Sequence[str], signs: Sequence[str], answer: tuple[torch.Tensor, str],
     formula: str, path: Path,
 ) -> Path:  # fmt: skip
     """What goes into a composite and, last, the composite: three pictures over four reconstructions, and their signs.
-
     For a transplant, `reconstructions` is the composite alone. Above the composite stands the picture of `answer` under
-    its title, and below all of it the formula.
-    """
+    its title, and below all of it the formula."""
     figure = new_figure(7.6, 4.3, layout="constrained")
     axes = figure.subplots(2, 4)
     for place in axes[1, : 4 - len(reconstructions)]:
@@ -134,9 +114,7 @@ def analogy_sheet(
     cats: torch.Tensor, pairs, composites: torch.Tensor, right: Sequence[bool], title: str, path: Path
 ) -> Path:
     """Row i, column j: the composite that should be cat j, made from cat i; the cats themselves above and at the left.
-
-    Right answers have a green frame, wrong ones a red one.
-    """
+    Right answers have a green frame, wrong ones a red one."""
     count = len(cats)
     figure = new_figure(0.66 * (count + 1), 0.66 * (count + 1))
     grid = figure.subplots(count + 1, count + 1, gridspec_kw={"wspace": 0.08, "hspace": 0.08})
@@ -163,9 +141,7 @@ def analogy_sheet(
 
 def learning_curves(history: list[dict], path: Path, baselines: dict[str, float], loss: str = "loss") -> Path:
     """Train and validation MSE per epoch or step, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
-
-    The test MSE of the baselines are lines across. Where the rows hold accuracies, a second panel shows them.
-    """
+    The test MSE of the baselines are lines across. Where the rows hold accuracies, a second panel shows them."""
     from matplotlib.ticker import LogFormatter
 
     accuracies = "val_accuracy" in history[0]
@@ -210,10 +186,8 @@ def latent_map(
     held_out: Sequence[int], path: Path, meanings: tuple[str, str] = ("in training: pale", "held out: bold frame"),
 ) -> Path:  # fmt: skip
     """Each emoji at its (N, 2) point in each panel, or beside it, then with a line to it, framed by its class's colour.
-
     Both axes of a panel have one scale. Those at `held_out` are shown in full colours in a bold frame, the others pale;
-    the legend says the `meanings` of pale and bold.
-    """
+    the legend says the `meanings` of pale and bold."""
     from matplotlib.lines import Line2D
 
     order = torch.tensor([*held_out, *(i for i in range(len(images)) if i not in set(held_out))])[:100]

@@ -67,9 +67,6 @@ def tone(code: str) -> str:
     return " ".join(str(point - FITZPATRICK.start + 1) for point in points if point in FITZPATRICK)
 
 
-# ---------------------------------------------------------------- finding one
-
-
 @functools.cache
 def names_by_code() -> dict[str, str]:
     """The normalised name of each emoji by its code points, skin-tone twins included."""
@@ -87,49 +84,28 @@ def names_by_short_name() -> dict[str, str]:
     return {normalise(short): normalise(emoji.name) for emoji in emoji_data for short in emoji.short_names}
 
 
-def close_words(word: str, vocabulary: set[str]) -> set[str]:
-    """The word itself if the vocabulary has it, else those of which it may be a misspelling."""
-    close = difflib.get_close_matches(word, sorted(vocabulary), 5, cutoff=0.85)
-    return {word} if word in vocabulary else {other for other in close if other[0] == word[0]}
-
-
 def match(names: Sequence[str], name: str) -> tuple[set[str], list[str]]:
     """The distinct `names` that a normalised name may mean, and the three nearest to it.
-
-    The first of these that finds any: the name itself, or the emoji with this short name; names that contain it; names
-    or short names with the same words, in any order and with typing errors; names with all its words.
-    """
+    The first of these that finds any: the name itself, or the emoji with this short name; the names that contain it;
+    the names or short names with all its words, in any order and with typing errors."""
     known = set(names)
-    spelled = {short: full for short, full in names_by_short_name().items() if full in known}
-    spelled |= {full: full for full in known}
+    spelled = {short: full for short, full in names_by_short_name().items() if full in known} | {n: n for n in known}
     if name in spelled and name:
         return {spelled[name]}, [spelled[name]]
     if not 0 < len(name) <= 200:  # no name is longer
         return set(), []
-    words_of = {each: set(each.split()) for each in spelled}
-    vocabulary = set().union(*words_of.values())
-    choices = [close_words(word, vocabulary) for word in name.split()]
-    shared = {each: sum(bool(words & own) for words in choices) for each, own in words_of.items()}
-    with_all = {each for each, count in shared.items() if count == len(choices)}
-    matches = (
-        {full for full in known if name in full}
-        or {spelled[each] for each in with_all if len(each.split()) == len(choices)}
-        or with_all & known
-    )
-
-    def distance(candidate: str) -> tuple[int, float, str]:
-        return -shared[candidate], -difflib.SequenceMatcher(None, candidate, name).ratio(), candidate
-
-    nearest = sorted(matches or (full for full in known if shared[full]), key=distance)[:3]
-    return matches, nearest or difflib.get_close_matches(name, sorted(known), 3, cutoff=0.5)
+    vocabulary = {word for each in spelled for word in each.split()}
+    words = [{word, *difflib.get_close_matches(word, vocabulary - {name}, 3, cutoff=0.85)} for word in name.split()]
+    with_all = {full for each, full in spelled.items() if all(meant & {*each.split()} for meant in words)}
+    matches = {full for full in known if name in full} or with_all
+    nearest = difflib.get_close_matches(name, sorted(matches or known), 3, cutoff=0)
+    return matches, nearest
 
 
 def find(names: Sequence[str], query: str, codes: Sequence[str] = ()) -> int:
     """Index of the one emoji that `query` means: a name, part of one, a `:short_name:` or a character.
-
     Skin-tone twins share a name; a character with a tone finds the one with these code points, `codes`, one per name
-    where the source has them. Raises UserError with the three nearest names if none or several match.
-    """
+    where the source has them. Raises UserError with the three nearest names if none or several match."""
     code = bare("-".join(f"{ord(letter):X}" for letter in query.strip()))
     name = names_by_code().get(code) or normalise(query)
     name = names_by_short_name().get(name.strip(":"), name) if name.startswith(":") else name

@@ -21,10 +21,8 @@ CHANNELS = (3, 32, 64, 128, 256)  # of the coursework's network: the image, and 
 
 class Autoencoder(nn.Module):
     """Images to `latent` numbers and back. Your own is a subclass in a file: `--network my_file.py:MyClass`.
-
     It has `encode`, `decode`, and a constructor that takes `latent` and keeps each of its options under the option's
-    name. It may have `reconstruct`, where that is not just encode and decode; `start_at_pca`; and `linear_path`.
-    """
+    name. It may have `reconstruct`, where that is not just encode and decode; `start_at_pca`; and `linear_path`."""
 
     architecture: str  # the name in config.json
     linear_path: tuple[str, ...] = ()  # names of the parameters that PCA sets: the best preset changes them slowly
@@ -115,8 +113,6 @@ def decode_all(model: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
     return torch.cat([model.decode(batch.to(device)).clamp(0, 1).cpu() for batch in latents.split(256)])
 
 
-# ---------------------------------------------------------------- by name, and in files
-
 ARCHITECTURES = ("convolutional", "residual", "informed")
 
 
@@ -124,9 +120,9 @@ def find(name: str) -> type[Autoencoder]:
     """The class of a name in ARCHITECTURES, or of the user's `file.py:Class`. Raises UserError."""
     if name == ConvAutoencoder.architecture:
         return ConvAutoencoder
-    from lab import residual  # of the best preset
+    from lab import best
 
-    return residual.ARCHITECTURES.get(name) or import_own(name)
+    return best.ARCHITECTURES.get(name) or import_own(name)
 
 
 def import_own(name: str) -> type[Autoencoder]:
@@ -176,10 +172,8 @@ def from_description(description: dict, own: str | None = None) -> Autoencoder:
 
 def load(folder: Path | str, own: str | None = None) -> Autoencoder:
     """The trained network in a folder, in evaluation mode; float16 weights become float32.
-
     Reads safetensors alone, never a pickle. `own` is the user's network, as `file.py:Class`: a config.json alone makes
-    no foreign code run. Raises UserError for a missing, foreign or broken network.
-    """
+    no foreign code run. Raises UserError for a missing, foreign or broken network."""
     weights, settings = Path(folder) / WEIGHTS, Path(folder) / SETTINGS
     if not weights.is_file() or not settings.is_file():
         raise UserError(f"{folder} holds no trained network; train one with `python autoencoder.py --out {folder}`")

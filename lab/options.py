@@ -74,9 +74,6 @@ class TrainingRun(TrainingOptions):
     overwrite: bool = False  # replace the run in --out
 
 
-# ---------------------------------------------------------------- the presets
-
-
 def coursework_defaults(options: TrainingOptions) -> dict:
     """What each option of the coursework preset is where it is left out."""
     defaults = {

@@ -51,15 +51,14 @@ def parquet_rows(path: Path) -> Iterator[Row]:
 def described_files(metadata: Path) -> list[tuple[Path, str]]:
     """The files that a metadata.csv or .jsonl names, and their descriptions. Raises ValueError for one outside."""
     with metadata.open(encoding="utf-8-sig", newline="") as lines:
-        if metadata.suffix == ".csv":
-            rows = list(csv.DictReader(lines, strict=True))
-        else:
-            rows = [json.loads(line) for line in lines if line.strip()]
+        csv_rows = metadata.suffix == ".csv"
+        rows = list(csv.DictReader(lines)) if csv_rows else [json.loads(line) for line in lines if line.strip()]
     for row in rows:
-        if not isinstance(row, dict) or not isinstance(row.get("file_name"), str) or row.get("text") is None:
+        name = row.get("file_name") if isinstance(row, dict) else None
+        if not isinstance(name, str) or row.get("text") is None:
             raise ValueError(f"{metadata.name} needs the columns `file_name` and `text`")
-        if Path(row["file_name"]).is_absolute() or ".." in Path(row["file_name"]).parts:
-            raise ValueError(f"{metadata.name} names {row['file_name']!r}, which is not inside the folder")
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise ValueError(f"{metadata.name} names {name!r}, which is not inside the folder")
     return [(metadata.parent / row["file_name"], str(row["text"])) for row in rows]
 
 
@@ -68,12 +67,11 @@ def folder_rows(folder: Path) -> list[Row]:
     Image.init()
     suffixes = {suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS}
     with readable(folder):
-        hidden = lambda path: any(part.startswith(".") for part in path.relative_to(folder).parts)  # noqa: E731
-        files = sorted(path for path in folder.rglob("*") if path.is_file() and not hidden(path))
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
         metadata = [path for path in files if path.name in ("metadata.csv", "metadata.jsonl")]
         named = [pair for path in metadata for pair in described_files(path)]
-        if not metadata:
-            named = [(path, path.stem) for path in files if path.suffix.lower() in suffixes]
+        named = named or [(path, path.stem) for path in files if path.suffix.lower() in suffixes]
         if not named:
             raise ValueError(f"it has no {', '.join(FORMATS)}")
     return [Row(text, f"{path} ({text!r:.60})", path.read_bytes) for path, text in named]

@@ -94,9 +94,7 @@ def compare(folder: Path, numbers: dict[str, float]) -> dict[str, float]:
 
 def load_reference(folder: Path, config: TrainingRun, pictures: Pictures) -> tuple[Autoencoder, dict]:
     """The network in `folder` and its metrics, to show beside that of `config`: tested on the same images.
-
-    Raises UserError for a network of other data or an unfinished run.
-    """
+    Raises UserError for a network of other data or an unfinished run."""
     model, there = networks.load(folder, config.network), recorded_options(folder)
     training_only = {"also", "hold_out_style"}  # the test images are the same with them and without
     asked = {field.name: getattr(config, field.name) for field in fields(DataOptions)}

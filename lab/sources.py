@@ -30,9 +30,6 @@ class Row(NamedTuple):
     code: str = ""  # its code points, such as 1F63B or 1F64E-1F3FB; empty where the source does not say
 
 
-# ---------------------------------------------------------------- decoding
-
-
 def open_picture(encoded: bytes) -> Image.Image:
     """Any encoded picture, the first of an animation, as RGB on white, upright. Raises nearly anything."""
     picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
@@ -57,9 +54,6 @@ def decode(row: Row, skip_bad: bool = False) -> torch.Tensor | None:
         reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(f"{row.label} cannot be decoded ({reason}); fix it, or leave it out with --skip-bad") from None
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
-
-
-# ---------------------------------------------------------------- styles that come with packages
 
 
 def package_folder(module: str, style: str, requirements: str = "requirements.txt") -> Path:
@@ -131,9 +125,6 @@ def openmoji_rows() -> list[Row]:
     return named_rows(pictures, lambda code: lambda: pictures[code])
 
 
-# ---------------------------------------------------------------- the coursework's dataset
-
-
 def full_revision() -> str:
     """The 40 digits of the pinned commit, from the local cache or the Hub. Raises the client's errors, StopIteration."""
     from huggingface_hub import HfApi, constants
@@ -157,9 +148,6 @@ def hub_rows() -> list[Row]:
     table = table.cast_column("image", datasets.Image(decode=False))
     read = [lambda i=i: table[i]["image"]["bytes"] for i in range(len(table))]
     return [Row(text, f"row {i} ({text!r:.60}) of {DATASET}", read[i]) for i, text in enumerate(table["text"])]
-
-
-# ---------------------------------------------------------------- all of them
 
 
 SOURCES = {"twemoji": twemoji_rows, "openmoji": openmoji_rows, "noto": noto_rows, "hub": hub_rows}

@@ -10,11 +10,9 @@ RESAMPLES = 10_000
 
 def mean_and_interval(values: Sequence[float], test_to_train: float = 0.0) -> tuple[float, float]:
     """Mean of a few values and half the width of its 95% interval (Student's t).
-
     Splits of the same emoji share most of their training set, so their results are not independent, and a plain
     interval is too narrow. `test_to_train`, the size of a test set to that of a training set, corrects for it: the
-    corrected resampled t-test, Nadeau and Bengio 2003, "Inference for the generalization error".
-    """
+    corrected resampled t-test, Nadeau and Bengio 2003, "Inference for the generalization error"."""
     from scipy import stats  # takes half a second to import
 
     values = np.asarray(values)
@@ -34,11 +32,9 @@ def balanced_accuracy_interval(
     labels: np.ndarray, correct: np.ndarray, seed: int, prior: float = PRIOR
 ) -> tuple[float, float]:
     """95% interval of the balanced accuracy: the mean of the classes' recalls, each with a prior of Beta(prior, prior).
-
     Brodersen et al. 2010, "The balanced accuracy and its posterior distribution", take a flat prior, 1. For few emoji
     and high recalls it covers the truth too seldom, Jeffreys' about as often as it should (Brown, Cai and DasGupta
-    2001). `correct`, (N,) in [0, 1], may be a mean over repeated folds: repeating does not make more emoji of them.
-    """
+    2001). `correct`, (N,) in [0, 1], may be a mean over repeated folds: repeating does not make more emoji of them."""
     random = np.random.default_rng(seed)
     recalls = [
         random.beta(prior + correct[labels == k].sum(), prior + (1 - correct[labels == k]).sum(), 100_000)
@@ -55,9 +51,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (count - rank) * p_values[place]))
         adjusted[place] = highest
     return adjusted
-
-
-# ---------------------------------------------------------------- over seeds
 
 
 def flat_numbers(metrics: dict, prefix: str = "") -> dict[str, float]:

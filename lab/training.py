@@ -23,9 +23,6 @@ from lab.runs import Checkpoint, Run
 LossFunction = Callable[[nn.Module, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
 
 
-# ---------------------------------------------------------------- what any reconstruction has to beat
-
-
 def flatten(images: torch.Tensor):
     """(N, 3, H, W) images, uint8 or in [0, 1], as an (N, 3 * H * W) float32 array in [0, 1]."""
     return to_float(images).flatten(1).numpy()
@@ -55,9 +52,6 @@ def baseline_errors(pca, test: Part) -> dict[str, float]:
     return errors | {"pca_components": int(pca.n_components_)}
 
 
-# ---------------------------------------------------------------- losses
-
-
 def reconstruction_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
     """The MSE per image, pixels in [0, 1]."""
     return {"loss": nn.functional.mse_loss(model(images), images)}
@@ -82,19 +76,14 @@ def evaluate(model: nn.Module, part: Part, loss_function: LossFunction, gradient
     return mean_losses(losses)
 
 
-# ---------------------------------------------------------------- the loop
-
-
 def train(
     model: nn.Module, batches: Iterator, loss_function: LossFunction, optimizers: list, steps: int, *, rows: int = 1,
     unit: str = "step", precision: str = "float32", schedule: Callable[[float], float] | None = None,
     checkpoint: Checkpoint | None = None, validate: Callable[[nn.Module], dict] | None = None,
 ) -> list[dict]:  # fmt: skip
     """Train `model` for so many steps, or continue from the checkpoint. Returns the `rows` of the record, per `unit`.
-
     `batches` never ends. `schedule` gives the learning rate after a part of the steps, as a part of each optimizer's
-    own. `validate(model)` gives the validation losses of a row. Raises UserError if the loss is not finite.
-    """
+    own. `validate(model)` gives the validation losses of a row. Raises UserError if the loss is not finite."""
     start, device, losses = checkpoint.restore() if checkpoint else 0, next(model.parameters()).device, []
     history = list(checkpoint.history) if checkpoint else []
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]  # after restore
@@ -120,9 +109,6 @@ def train(
             if checkpoint:
                 checkpoint.save(step + 1, finished=step + 1 == steps)
     return history
-
-
-# ---------------------------------------------------------------- what is trained
 
 
 def choose_device(name: str) -> torch.device:
@@ -222,10 +208,8 @@ def fit(
     wrap: Callable | None = None, training: dict | None = None, validate: Callable | None = None, rows: int = 30,
 ) -> Trained:  # fmt: skip
     """Train a network as the options say, or continue with it, on record in `run`. Raises UserError.
-
     `wrap(network)` adds what else is trained; `training` tells the trainings of one run apart; `validate(model)` gives
-    what a row of the record says beside the training losses: by default the losses on the validation images.
-    """
+    what a row of the record says beside the training losses: by default the losses on the validation images."""
     order = generator(MIXTURE if options.preset == "best" else ORDER, options.seed)
     batches, pca, steps = (batches_by_epoch if options.epochs else batches_by_step)(options, splits, order)
     model = build(options, pca, wrap)
@@ -251,9 +235,6 @@ def reopened(model: Autoencoder, options: TrainingOptions, splits: Splits) -> Tr
     """A trained network with the PCA of its training, fitted again."""
     parts = (batches_by_epoch if options.epochs else batches_by_step)(options, splits, generator(ORDER, options.seed))
     return Trained(to_device(model, choose_device(options.device)), [], pca=parts[1])
-
-
-# ---------------------------------------------------------------- what it is worth
 
 
 def errors(trained: Trained, test: Part, refine_steps: int | None) -> dict[str, float]:

@@ -49,9 +49,6 @@ class Faces:
     boxes: np.ndarray  # (N, 4): first and last row, first and last column of the head, in pixels
 
 
-# ---------------------------------------------------------------- taking faces apart
-
-
 def grown(areas: np.ndarray, pixels: int) -> np.ndarray:
     """(N, C, H, W) arrays with the largest value of a square around each pixel."""
     return ndimage.maximum_filter(areas, (1, 1, 2 * pixels + 1, 2 * pixels + 1))
@@ -114,9 +111,6 @@ def take_apart(pictures: torch.Tensor) -> Faces:
     return Faces(drawn, inside, plain, (away / OPAQUE).clip(0, 1) * inside, heads[:, None], boxes)
 
 
-# ---------------------------------------------------------------- features
-
-
 def is_outline(area: np.ndarray, inside: np.ndarray) -> bool:
     """Whether an area, as the smallest rectangle around it, is about as large as the (H, W) drawing."""
     height, width = (inside.any(axis).sum() for axis in (1, 0))
@@ -150,9 +144,7 @@ def select_changed(solid: np.ndarray, changed: np.ndarray, inside: np.ndarray, s
 
 def changed_features(baseline: Faces, featured: Faces) -> list[torch.Tensor]:
     """The features in which two faces differ: (N, 2, 4, 64, 64) of baseline, and of featured.
-
-    Eyes and mouth, each as its opacity and its colours times the opacity.
-    """
+    Eyes and mouth, each as its opacity and its colours times the opacity."""
     away = [(face.pictures - face.plain) * face.inside for face in (baseline, featured)]
     differs = np.minimum(np.abs(away[0] - away[1]).max(1, keepdims=True), np.maximum(baseline.ink, featured.ink))
     changed = grown((differs > NEAR).astype(np.uint8), 1)[:, 0] > 0
@@ -169,9 +161,7 @@ def changed_features(baseline: Faces, featured: Faces) -> list[torch.Tensor]:
 
 def erase(faces: Faces, covered: np.ndarray) -> torch.Tensor:
     """(N, 3, 64, 64) pictures without the features of which (N, 1, 64, 64) bool `covered` touches a good part.
-
-    Of an outline only the covered pixels are erased, and none at the drawing's edge.
-    """
+    Of an outline only the covered pixels are erased, and none at the drawing's edge."""
     solid = faces.ink * ~grown(~faces.inside, 1) > 0.4
     edge = grown(~faces.inside, OUTLINE)
     gone, white = np.zeros_like(faces.inside), np.zeros_like(faces.inside)
@@ -188,9 +178,6 @@ def erase(faces: Faces, covered: np.ndarray) -> torch.Tensor:
     gone = grown(gone, 2) & (faint | gone)
     ground = np.where(grown(white, 2) & ~faces.head, 1, faces.plain)
     return torch.from_numpy(np.where(gone, ground, faces.pictures)).float()
-
-
-# ---------------------------------------------------------------- changes of colour
 
 
 def colour_change(baseline: np.ndarray, featured: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -223,9 +210,6 @@ def change_colours(target: Faces, baseline: Faces, featured: Faces) -> tuple[tor
         left = np.square(recoloured(other, change) - another).mean()
         explained.append(1 - left / max(np.square(other - another).mean(), np.finfo(np.float32).tiny))
     return torch.from_numpy(np.stack(changed)).float(), torch.tensor(explained)
-
-
-# ---------------------------------------------------------------- putting together
 
 
 def from_box_to_box(parts: torch.Tensor, boxes: np.ndarray, to: np.ndarray) -> torch.Tensor:

@@ -1,18 +1,18 @@
-"""What the page keeps in memory: pictures and networks, opened once and only read from then on."""
+"""What the page keeps in memory: pictures, networks, and what is computed from them once."""
 
 from functools import cache
 
 import torch
 
 import data
-from lab import names, pretrained, sources, training
+from lab import arithmetic, names, pretrained, training
+from lab.arithmetic import Directions
 from lab.cli import UserError
 from lab.networks import Autoencoder, encode_all
 from lab.options import KEYWORD
 from lab.pictures import Pictures
-from lab.sources import Row
 
-STYLES = sources.STYLES
+NETWORKS = [(pretrained.NETWORKS[name].title, name) for name in ("coursework", "best")]  # to choose from
 
 
 @cache
@@ -24,38 +24,37 @@ def pictures(style: str) -> Pictures:
 @cache
 def faces(style: str) -> list[int]:
     """The indices among `pictures` of a style's faces, without their skin-tone twins."""
-    everything = pictures(style)
-    named = [i for i, name in enumerate(everything.names) if KEYWORD in name]
-    return [i for i in named if not names.tone(everything.codes[i])]
+    drawn = pictures(style)
+    return [i for i, name in enumerate(drawn.names) if KEYWORD in name and not names.tone(drawn.codes[i])]
+
+
+def find(query: str | None, style: str = "twemoji") -> int:
+    """The index among `pictures` of the emoji that is meant: by name, character or short name. Raises UserError."""
+    if not (query or "").strip():
+        raise UserError("no emoji is named; type one, its name or its :short_name:")
+    return names.find(pictures(style).names, query, pictures(style).codes)
+
+
+def picture(query: str | None) -> torch.Tensor:
+    """(3, 64, 64) uint8, Twemoji's picture of the emoji that is meant. Raises UserError."""
+    return pictures("twemoji").images[find(query)]
 
 
 @cache
 def network(name: str) -> Autoencoder:
-    """A network of the repository. Raises UserError, with the commands that make it, if it is missing."""
+    """A network of pretrained/. Raises UserError, with the commands that make it, if it is missing."""
     return pretrained.load(name)
 
 
 @cache
 def pca():
-    """A PCA of what the coursework's network was trained on, with as many components as its latent has numbers."""
+    """A PCA of the coursework's network's training images, with as many components as its latent has numbers."""
     options = pretrained.recorded_options(pretrained.FOLDER / "coursework")
     return training.fit_pca(data.split(data.load_styles(options), options).train.images, network("coursework").latent)
 
 
 @cache
-def latents(name: str) -> torch.Tensor:
-    """(N, d), a network's latents of Twemoji's faces."""
-    return encode_all(network(name), pictures("twemoji").images[faces("twemoji")])
-
-
-def find(query: str, style: str = "twemoji") -> int:
-    """The index among `pictures` of the emoji that is meant: by name, character or short name. Raises UserError."""
-    if not (query or "").strip():
-        raise UserError("no emoji is named; type one, its name or its :short_name:")
-    everything = pictures(style)
-    return names.find(everything.names, query, everything.codes)
-
-
-def decode(encoded: bytes) -> torch.Tensor:
-    """(3, 64, 64) uint8, a visitor's picture, decoded as those of --source are. Raises UserError."""
-    return sources.decode(Row(None, "the picture", lambda: encoded))
+def directions(name: str) -> Directions:
+    """The principal directions of a network's latents of Twemoji's faces."""
+    latents = encode_all(network(name), pictures("twemoji").images[faces("twemoji")])
+    return arithmetic.principal_directions(latents, torch.zeros(latents.shape[1]))

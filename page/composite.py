@@ -3,8 +3,7 @@
 import gradio
 import torch
 
-from lab import arithmetic, pretrained
-from lab.cli import UserError
+from lab import arithmetic, cli, sources
 from lab.pictures import to_float
 from page import cache, show
 
@@ -12,15 +11,12 @@ METHODS = list(arithmetic.FORMULAS)
 ROLES = ("target", "baseline", "featured")
 USUAL = ("smiling cat face with open mouth", "grinning face", "smiling face with heart-shaped eyes")
 STRONGEST = 3.0  # strengths of the slider, on either side
-NETWORKS = ("coursework", "best")
+WIDE = {"min_width": 280}  # pixels of a field: on a telephone, one field a row
 
 
-def composed(
-    target: str, baseline: str, featured: str, method: str, strength: float, style: str, network: str
-) -> str:  # fmt: skip
-    """The equation in pictures, with the scores where the true picture is known, as HTML. Raises UserError."""
-    if not abs(strength) <= STRONGEST:
-        raise UserError(f"strength is {strength}; it must be between -{STRONGEST} and {STRONGEST}")
+def composed(target: str, baseline: str, featured: str, method: str, strength: float, style: str, network: str) -> str:
+    """The equation in pictures, with scores where the true picture is known, as HTML. Raises UserError."""
+    cli.require_range(-STRONGEST, STRONGEST, strength=strength)
     pictures = cache.pictures(style)
     asked = [cache.find(query, style) for query in (target, baseline, featured)]
     truth = arithmetic.known_truth(pictures, asked[0], asked[2])
@@ -32,34 +28,21 @@ def composed(
     answers = {"composite": composite, "unchanged target": to_float(pictures.images[equation.target])}
     errors = arithmetic.squared_errors(torch.stack(list(answers.values())), pictures.images)
     nearest, error = arithmetic.nearest(errors[0], equation)
-    shown = {role: (pictures.images[i], f"{role}: {pictures.names[i]}") for role, i in zip(ROLES, asked)}
-    plus, minus, end = signs(method, strength)
-    cells = [shown["target"], plus, shown["featured"], minus, shown["baseline"], end, (composite, "composite")]
-    if truth is not None:
-        cells += ["", (pictures.images[truth], f"the true picture: {pictures.names[truth]}")]
-    cells += ["", (pictures.images[nearest], f"nearest emoji: {pictures.names[nearest]}, MSE {error:.4f}")]
-    words = f"composite = target + {strength:g} × ({arithmetic.FORMULAS[method]})."
-    unknown = "" if truth is not None else "No true picture of it is known."
-    scores = arithmetic.score(answers, errors, pictures, equation) if truth is not None else {}
-    return show.row(*cells) + show.text(words, unknown) + score_table(scores, len(pictures))
 
-
-def signs(method: str, strength: float) -> tuple[str, str, str]:
-    """What stands before featured, baseline and composite: only the coursework's formula is a sum of these pictures."""
-    if method != "difference":
-        return "", "", "→"
-    if strength == 1:
-        return "+", "−", "="
-    return f"{'−' if strength < 0 else '+'} {abs(strength):g} × (", "−", ") ="
-
-
-def score_table(scores: dict[str, dict], count: int) -> str:
-    """The scores against the true picture as an HTML table, if there are any; `count` pictures were ranked."""
-    rows = [
-        (name, f"{row['mse_to_truth']:.4f}", f"{row['ssim_to_truth']:.3f}", str(row["rank_of_truth"]))
-        for name, row in scores.items()
-    ]
-    return show.table(("to the true picture", "MSE", "SSIM", f"its rank of {count}"), rows) if rows else ""
+    shown = {role: getattr(equation, role) for role in ("target", "featured", "baseline")}
+    shown |= {"the true picture": truth, f"nearest emoji, MSE {error:.4f}": nearest}
+    labelled = [(pictures.images[i], f"{label}: {pictures.names[i]}") for label, i in shown.items() if i is not None]
+    a_sum = method == "difference" and strength == 1
+    plus, minus, end = ("+", "−", "=") if a_sum else ("", "", "→")
+    made = show.row(labelled[0], plus, labelled[1], minus, labelled[2], end, (composite, "composite"), *labelled[3:])
+    made += f"<p>composite = target + {strength:g} × ({arithmetic.FORMULAS[method]})</p>"
+    if truth is None:
+        return made + "<p>The true picture is not known.</p>"
+    lines = [f"compared with the true picture<td>MSE<td>SSIM<td>its rank of {len(pictures)}"]
+    for name, score in arithmetic.score(answers, errors, pictures, equation).items():
+        mse, ssim, rank = score["mse_to_truth"], score["ssim_to_truth"], score["rank_of_truth"]
+        lines.append(f"{name}<td>{mse:.4f}<td>{ssim:.3f}<td>{rank}")
+    return f'{made}<table class="table"><tr><td>{"<tr><td>".join(lines)}</table>'
 
 
 def gallery(style: str) -> list[tuple]:
@@ -68,40 +51,30 @@ def gallery(style: str) -> list[tuple]:
     return [(show.to_pil(pictures.images[i]), pictures.names[i]) for i in cache.faces(style)]
 
 
-def picked(style: str, role: str, event: gradio.SelectData) -> list:
-    """The three texts after a click on a picture: that of `role` is its name."""
-    name = cache.pictures(style).names[cache.faces(style)[event.index]]
-    return [name if role == each else gradio.skip() for each in ROLES]
+def picked(role: str, event: gradio.SelectData, *fields) -> list:
+    """The three texts, that of `role` the name of the picture that was clicked, and their composite."""
+    texts = [event.value["caption"] if role == each else text for each, text in zip(ROLES, fields)]
+    return [*texts, composed(*texts, *fields[len(ROLES) :])]
 
 
-def tab() -> None:
+def tab(opened: gradio.Tab) -> None:
     """The tab's fields, and what happens when one changes. It is seen first, and filled before anybody asks."""
     with gradio.Row():
-        texts = [
-            gradio.Textbox(usual, label=role, max_length=200, elem_id=role) for role, usual in zip(ROLES, USUAL)
-        ]  # fmt: skip
+        texts = [gradio.Textbox(usual, label=role, max_length=200, elem_id=role) for role, usual in zip(ROLES, USUAL)]
     with gradio.Row():
-        strength = gradio.Slider(
-            -STRONGEST, STRONGEST, 1.0, step=0.05, label="strength", elem_id="strength", min_width=280
-        )
-        method = gradio.Radio(METHODS, value=METHODS[0], label="method", elem_id="method", min_width=280)
-    first = show.at_first(composed, *USUAL, METHODS[0], 1.0, "twemoji", "coursework")
-    answer = gradio.HTML(first, elem_id="composite", min_height=150)
+        strength = gradio.Slider(-STRONGEST, STRONGEST, 1.0, step=0.05, label="strength", elem_id="strength", **WIDE)
+        method = gradio.Radio(METHODS, value=METHODS[0], label="method", elem_id="method", **WIDE)
+    answer = gradio.HTML(composed(*USUAL, METHODS[0], 1.0, "twemoji", "coursework"), elem_id="composite")
     with gradio.Row():
-        style = gradio.Radio(cache.STYLES, value="twemoji", label="style", elem_id="style", min_width=280)
-        choices = [(pretrained.NETWORKS[name].title, name) for name in NETWORKS]
-        network = gradio.Radio(choices, value="coursework", label="network", elem_id="network", min_width=280)
+        style = gradio.Radio(sources.STYLES, value="twemoji", label="style", elem_id="style", **WIDE)
+        network = gradio.Radio(cache.NETWORKS, value="coursework", label="network", elem_id="network", **WIDE)
     with gradio.Accordion("Pick by picture", open=False):
         role = gradio.Radio(ROLES, value="target", label="a click on a picture sets the", elem_id="role")
-        sheet = gradio.Gallery(
-            gallery("twemoji"), format="png", height=340, show_label=False, allow_preview=False, object_fit="contain",
-            buttons=[], interactive=False, elem_id="sheet",
-        )  # fmt: skip
+        quiet = {"show_label": False, "allow_preview": False, "buttons": [], "object_fit": "contain"}
+        sheet = gradio.Gallery(gallery("twemoji"), height=340, elem_id="sheet", **quiet)
     fields = [*texts, method, strength, style, network]
-    style.change(show.in_a_line(gallery), style, sheet, api_visibility="private", concurrency_id="one")
-    picks = sheet.select(picked, [style, role], texts, api_visibility="private", concurrency_id="one")
-    ask = {"fn": show.in_a_line(composed), "inputs": fields, "outputs": answer, "concurrency_id": "one"}
-    picks.then(**ask, api_visibility="private", show_progress="minimal")
-    changes = [event for each in texts for event in (each.submit, each.blur)]
-    changes += [method.change, strength.change, style.change, network.change]
-    gradio.on(changes, **ask, api_name="composite", trigger_mode="always_last", show_progress="minimal")
+    show.listen([style.change], gallery, style, sheet)
+    show.listen([sheet.select], picked, [role, *fields], [*texts, answer])
+    changes = [event for text in texts for event in (text.submit, text.blur)]
+    changes += [field.change for field in fields[len(texts) :]]
+    show.listen(changes, composed, fields, answer, "composite")

@@ -105,9 +105,6 @@ def open_style(style: str, count: int) -> Style:
     return Style(pictures, {family: families.analogies_of(pictures, family, count) for family in FAMILIES})
 
 
-# ---------------------------------------------------------------- networks and PCA, without the answer
-
-
 def training_of(config: Config, style: str, fold: int, preset: str) -> TrainingRun:
     """The training of a preset's network on a style's faces without a fold's cats. Raises UserError."""
     folder = config.out / "networks" / f"{preset}-{style}-{fold}"
@@ -149,9 +146,7 @@ def spaces_without(config: Config, style: str, fold: int) -> dict:
 
 def compose_by_arithmetic(config: Config, style: Style, family: str) -> dict[str, torch.Tensor]:
     """Each method's (N, 3, 64, 64) composites, a cat's in spaces that have not seen it.
-
-    The ways to an attribute that learn from cats are for cats alone.
-    """
+    The ways to an attribute that learn from cats are for cats alone."""
     analogies, cats = style.analogies[family], families.cats(style.pictures)
     fold_of = {int(cat): k % FOLDS for k, cat in enumerate(cats[0])} if family == "cats" else {}
     folds, found = torch.tensor([fold_of.get(i, 0) for i in analogies.truth.tolist()]), {}
@@ -174,9 +169,6 @@ def compose_by_arithmetic(config: Config, style: Style, family: str) -> dict[str
                 torch.stack(latents)
             )
     return found
-
-
-# ---------------------------------------------------------------- masked paste, fitted on other styles
 
 
 @dataclass(frozen=True)
@@ -214,9 +206,7 @@ def paste_errors(style: Style, family: str) -> tuple[Analogies, torch.Tensor, to
 
 def choose_paste(others: list[Style], family: str, without: str | None) -> Paste:
     """The paste that is right most often in the other styles, with the least MSE among equals.
-
-    `without` is the name of an emoji that must not be seen in any style.
-    """
+    `without` is the name of an emoji that must not be seen in any style."""
     right, mse = torch.zeros(len(PASTES)), torch.zeros(len(PASTES))
     for style in others:
         known, pool, errors = paste_errors(style, family)
@@ -239,16 +229,11 @@ def compose_by_paste(style: Style, others: list[Style], family: str) -> torch.Te
     return composites
 
 
-# ---------------------------------------------------------------- retouching: question 3c.4
-
-
 def retouch(learned_on: list[torch.Tensor], composites: list[torch.Tensor], steps: int = 200) -> torch.Tensor:
     """(N, 3, 64, 64) composites, retouched by a small residual network that learned against a patch critic.
-
     It learned on (composites, target, featured, truth), and retouches (composites, target, featured). The critic tells
     its output from true pictures (Isola et al. 2017, "Image-to-image translation with conditional adversarial
-    networks"), with the hinge loss (Lim and Ye 2017, "Geometric GAN").
-    """
+    networks"), with the hinge loss (Lim and Ye 2017, "Geometric GAN")."""
     torch.set_num_threads(1)  # as many processes as there are cores
     learned_on, composites = (
         [part.to(memory_format=torch.channels_last) for part in parts] for parts in (learned_on, composites)
@@ -303,9 +288,6 @@ def add_retouched(found: dict[str, dict], styles: dict[str, Style], pool: Proces
             found[name][family][f"{method}, retouched"] = composites
 
 
-# ---------------------------------------------------------------- scores
-
-
 def gradient_energy(pictures: torch.Tensor) -> torch.Tensor:
     """(N,) the sum of squared differences between neighbours, of (N, 3, H, W) pictures."""
     return sum(pictures.diff(dim=axis).square().sum((1, 2, 3)) for axis in (2, 3))
@@ -314,8 +296,7 @@ def gradient_energy(pictures: torch.Tensor) -> torch.Tensor:
 def score(composites: torch.Tensor, style: Style, family: str) -> dict[str, np.ndarray]:
     """(N,) scores of (N, 3, 64, 64) composites. top1: whether the truth is the nearest picture by MSE; mrr: the
     reciprocal of its rank; mse and ssim to it; sharpness: gradient energy as a part of the truth's; for cats also
-    top1_shifted: top1 with each distance the least over shifts of up to SHIFT pixels.
-    """
+    top1_shifted: top1 with each distance the least over shifts of up to SHIFT pixels."""
     from torchmetrics.functional.image import structural_similarity_index_measure as ssim  # takes 1.5 s to import
 
     analogies, pictures = style.analogies[family], style.pictures
@@ -339,8 +320,7 @@ def score(composites: torch.Tensor, style: Style, family: str) -> dict[str, np.n
 
 def summarize(scores: dict[str, np.ndarray], pixels: dict[str, np.ndarray], answers: list[str]) -> dict:
     """Each score's mean over the analogies; the mean over the answers with its 95% interval, by a bootstrap over them;
-    and the mean difference to pixel arithmetic over the answers, with its interval (Student's t).
-    """
+    and the mean difference to pixel arithmetic over the answers, with its interval (Student's t)."""
     groups = [np.array(answers) == answer for answer in dict.fromkeys(answers)]
     found = {}
     for name, values in scores.items():
@@ -352,9 +332,6 @@ def summarize(scores: dict[str, np.ndarray], pixels: dict[str, np.ndarray], answ
             "minus_pixels": {"mean": mean, "interval": [mean - half, mean + half]},
         }  # fmt: skip
     return found
-
-
-# ---------------------------------------------------------------- the benchmark
 
 
 def composites_of(config: Config, styles: dict[str, Style]) -> dict[str, dict[str, dict[str, torch.Tensor]]]:

@@ -51,9 +51,6 @@ class Config:
             raise UserError("--avx2 makes a record of its own; give it another --out")
 
 
-# ---------------------------------------------------------------- runs
-
-
 def run_process(config: Config, name: str, *arguments: str, threads: int | None = None) -> dict[str, float]:
     """Run Python: its wall-clock seconds and peak memory in MB. Raises UserError if it fails, after printing why."""
     environment = (AVX2 if config.avx2 else {}) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
@@ -88,9 +85,6 @@ def run_plain(config: Config, name: str) -> dict:
     result = (config.out / f"{name}.json").resolve()
     timing = run_process(config, name, "-m", "studies.plain", str(result), "--epochs", str(config.epochs))
     return {**json.loads(result.read_text(encoding="utf-8")), **timing}
-
-
-# ---------------------------------------------------------------- the table
 
 
 def values(group: list[dict], name: str) -> list[float]:

@@ -59,9 +59,6 @@ class Config:
         cli.require_range(1, 1000, workers=self.workers)
 
 
-# ---------------------------------------------------------------- many trials, on cores or a cluster
-
-
 def start_worker() -> None:
     """Leave Ctrl-C to the parent, and end with it, even if it was killed."""
 
@@ -141,9 +138,6 @@ def compute(trials: dict[Key, Trial], config: Config) -> dict[Key, dict]:
             errors = f"test MSE {metrics['mse'][-1]:.4f}, PCA {metrics['pca_mse']:.4f}"
             print(f"{key[0]}, seed {key[1]}: {errors}, {metrics['seconds']} s", flush=True)
     return results
-
-
-# ---------------------------------------------------------------- an experiment
 
 
 def settings_of(config: Config) -> dict[str, Trial]:

@@ -61,9 +61,6 @@ def labels_of(names: list[str], classes: str) -> torch.Tensor:
     return torch.tensor([labels.get(rule(name), UNLABELLED) for name in names], dtype=torch.int64)
 
 
-# ---------------------------------------------------------------- what a trial is
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trial(TrainingOptions):
     """All that a result depends on: a training's options, and what to train on and to teach."""
@@ -85,19 +82,14 @@ class Trial(TrainingOptions):
 
 def trial_of(setting: dict, preset: str, **changes) -> Trial:
     """The trial of an experiment's setting, with everything decided.
-
     The best preset has no dropout, and instead of copies it augments anew at every step. So that settings differ in one
-    thing, it augments as the coursework does, and has one network and learning rate for all numbers of styles.
-    """
+    thing, it augments as the coursework does, and has one network and learning rate for all numbers of styles."""
     trial = Trial(**setting, preset=preset, **changes)
     if preset == "best":
         same = {"network": "residual", "learning_rate": 0.015, "shift": 0.0, "mixing": 0.0}
         others = None if trial.images == "all" else 0.0  # None: as many as the preset has
         trial = replace(trial, **same, other_pictures=others, dropout=None, copies="none")
     return resolve_defaults(trial)
-
-
-# ---------------------------------------------------------------- pictures
 
 
 @lru_cache(4)
@@ -134,9 +126,6 @@ def splits_of(trial: Trial, fold: Splits) -> Splits:
     return replace(fold, pictures=pictures, train=copied, test=Part(fold.test.images, test))
 
 
-# ---------------------------------------------------------------- training and tests
-
-
 def parts_to_test(trial: Trial, fold: Splits) -> dict[str, Part]:
     """The tested pictures, their augmented copies, the faces trained on, upright, and a style that is held out."""
     copies = data.expand(fold.pictures, fold.test.emoji, DataOptions(copies=2, seed=trial.seed), "test")
@@ -147,10 +136,8 @@ def parts_to_test(trial: Trial, fold: Splits) -> dict[str, Part]:
 @threadpool_limits.wrap(limits=1)
 def measure(trial: Trial) -> dict[str, float | list | None]:
     """Train and test. A pure function of the trial, except for the seconds, in one thread: other trials take the other cores.
-
     The MSEs of `parts_to_test` are lists over `steps`. So is the balanced accuracy, the mean recall over the classes that
-    are tested; it is None if no class was taught.
-    """
+    are tested; it is None if no class was taught."""
     from sklearn.metrics import recall_score  # takes half a second to import
 
     started, fold = time.monotonic(), fold_of(trial)

@@ -36,9 +36,6 @@ COLUMNS = {
 }
 
 
-# ---------------------------------------------------------------- verdicts
-
-
 def verdict(low: float, high: float, expected: str) -> str:
     """Of the 95% interval of a difference: supported if on the expected side of 0, contradicted if on the other."""
     if low <= 0 <= high:
@@ -56,9 +53,7 @@ def at(metrics: dict, steps: int) -> dict:
 
 def compare(differences: list[float], expected: str) -> dict:
     """The mean of paired differences over the seeds, its intervals, the two-sided p, and the verdicts.
-
-    The interval is corrected for the training emoji that folds share; the `plain_` one is not.
-    """
+    The interval is corrected for the training emoji that folds share; the `plain_` one is not."""
     from scipy import stats  # takes half a second to import
 
     outcome = {"differences": differences}
@@ -74,9 +69,7 @@ def compare(differences: list[float], expected: str) -> dict:
 
 def judge(hypothesis: Hypothesis, values: dict[str, list[dict]]) -> dict:
     """The verdict on a hypothesis after the most steps, and on the way there.
-
-    `values` are the metrics of the trials, in the order of the seeds, by setting.
-    """
+    `values` are the metrics of the trials, in the order of the seeds, by setting."""
     tested = values[hypothesis.setting][0]["steps"]
     steps, by_steps = sorted({*BUDGETS} & {*tested} | {tested[-1]}), {}
     for k in steps:
@@ -92,9 +85,7 @@ def judge(hypothesis: Hypothesis, values: dict[str, list[dict]]) -> dict:
 
 def summary(setting: str, trial: dict, values: list[dict]) -> dict:
     """A setting's row in the record: its values after the most steps, over the seeds, and its curves.
-
-    `trial` are its options; `values` the metrics of its trials, where None stands for what was not taught.
-    """
+    `trial` are its options; `values` the metrics of its trials, where None stands for what was not taught."""
     steps = values[0]["steps"]
     ends = [at(metrics, steps[-1]) for metrics in values]
     curves = [name for name in CURVES if values[0].get(name)]
@@ -114,9 +105,6 @@ def corrected(hypotheses: Sequence[dict]) -> list[dict]:
         {**judged, "holm_p": p, "holm_verdict": judged["verdict"] if p < 0.05 else "undecided"}
         for judged, p in zip(hypotheses, p_values)
     ]
-
-
-# ---------------------------------------------------------------- as text
 
 
 def comparison(judged: dict) -> str:

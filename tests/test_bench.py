@@ -5,14 +5,14 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 import data
 from lab import networks, runs, training
 from lab.cli import UserError
 from lab.options import DataOptions, TrainingRun
 from lab.sources import STYLES, rows_of
-from studies import bench, curve, plain, publish
+from studies import bench, plain, publish
 
 TINY = {"keyword": "cat face", "copies": 1, "epochs": 1, "latent": 4}
 
@@ -27,17 +27,16 @@ def made_up(monkeypatch):
         errors = {"test_mse": 0.01, "refined_mse": 0.005, "pca_mse": 0.02, "mean_image_mse": 0.06}
         about = {"train_seconds": 3.0, "seconds": 4.0, "peak_mb": 700.0, "precision": "float32", "machine": {}}
         about |= {"process_seconds": {"plain": 10.0, "coursework": 5.0}.get(name.split("-")[0], 20.0)}
-        about |= {"rows": [{"seconds": 1.5, "val_loss": 0.03}], "styles": dict.fromkeys(STYLES, errors)}
+        about |= {"styles": dict.fromkeys(STYLES, errors)}
         return errors | about
 
     monkeypatch.setattr(bench, "run_ours", run)
-    monkeypatch.setattr(bench, "run_plain", lambda *given: run(*given) | {"seconds": [1.0, 2.0], "mse": [0.2, 0.1]})
-    monkeypatch.setattr(bench.figures, "error_against_seconds", lambda *given: given[-1])
+    monkeypatch.setattr(bench, "run_plain", run)
     return made
 
 
-def test_rows_ratios_and_curves_are_those_of_runs_that_take_turns(made_up, tmp_path, capsys):
-    results = bench.main(bench.Config(seeds=2, repeats=2, budgets=(100,), out=tmp_path, plots=tmp_path))
+def test_rows_and_ratios_are_those_of_runs_that_take_turns(made_up, tmp_path, capsys):
+    results = bench.main(bench.Config(seeds=2, repeats=2, out=tmp_path))
     assert json.loads((tmp_path / "results.json").read_text()) == results
     assert [*made_up][:8] == [f"{kind}-{i}" for i in range(2) for kind in ("plain", "coursework", "auto", "first")]
     assert made_up["best-unseen-1"] == ("--split", "unseen", "--preset", "best", "--steps", "1800", "--seed", "1")
@@ -46,13 +45,10 @@ def test_rows_ratios_and_curves_are_those_of_runs_that_take_turns(made_up, tmp_p
     assert [ratios[f"{name} preset to plain, whole process"] for name in ("coursework", "best")] == [0.5, 2]
     assert rows["plain implementation"]["unseen_mse"] == [] and rows["mean image"]["peak_mb"] is None
     assert "| best preset, refined latents | 0.0050 ± 0.0000 | 0.0050 | 3 | 20 | 700 |" in capsys.readouterr().out
-    traced = results["against_seconds"]
-    assert traced["curves"]["plain implementation"] == [[1.0, 0.2], [2.0, 0.1]]
-    assert traced["curves"]["best preset"] == traced["ends"]["best preset, smaller budgets"] == [[17.5, 0.03]]
 
 
 def test_styles_are_added_to_a_record_and_one_that_is_never_seen_is_in_no_training(made_up, tmp_path):
-    config = bench.Config(only="styles", seeds=2, style_steps=7, out=tmp_path, plots=tmp_path)
+    config = bench.Config(styles=True, seeds=2, style_steps=7, out=tmp_path)
     with pytest.raises(UserError, match="make that first"):
         bench.main(config)
     runs.write_json(tmp_path / "results.json", {"rows": ["kept"]})
@@ -74,22 +70,15 @@ def test_a_process_is_timed_in_its_environment_and_its_failure_is_an_error(tmp_p
     assert "broken" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("split", ["coursework", "unseen"])
-def test_the_plain_implementation_has_our_network_and_our_splits(split):
+def test_the_plain_implementation_has_our_network_and_number_of_images():
     models = networks.build("convolutional", 128), plain.Autoencoder()
     assert len({sum(parameter.numel() for parameter in model.parameters()) for model in models}) == 1
     rows = [row for row in rows_of("twemoji") if "cat face" in row.text.lower()]
-    parts = plain.split(plain.EmojiDataset(rows, 4), "cat face", split == "unseen")
-    splits = data.load(DataOptions(keyword="cat face", split=split))
-    assert [*map(len, parts)] == [len(splits.train), len(splits.val), len(splits.test)]
+    splits = data.load(DataOptions(keyword="cat face"))
+    assert len(plain.EmojiDataset(rows, 4)) == sum(map(len, (splits.train, splits.val, splits.test)))
 
 
-def test_a_curve_is_that_of_the_test_set(tmp_path):
-    metrics = curve.main(curve.Config(**TINY, split="unseen", out=tmp_path, plots=tmp_path))
-    assert json.loads((tmp_path / runs.LOG).read_text().splitlines()[-1])["val_loss"] == metrics["test_mse"]
-
-
-def test_a_run_is_published_in_half_its_size_or_refused(tmp_path, monkeypatch):
+def test_a_run_is_published_in_half_its_size_or_refused(tmp_path):
     options = training.resolve_options(TrainingRun(**TINY, out=tmp_path / "run", plots=tmp_path))
     splits = data.load(options)
     with runs.opened(options, splits.pictures) as run:
@@ -103,21 +92,12 @@ def test_a_run_is_published_in_half_its_size_or_refused(tmp_path, monkeypatch):
         with pytest.raises(UserError, match=message):
             publish.main(config)
 
-    with monkeypatch.context() as changed:
-        changed.setattr(publish, "MOST_BYTES", 1_000)
-        assert_refused("at most 1000 are committed: remove a network")
-    found = publish.main(config)
+    publish.main(config)
     weights, text = load_file(folder / networks.WEIGHTS), (folder / "README.md").read_text()
     assert weights.keys() == exact.keys() and {tensor.dtype for tensor in weights.values()} == {torch.float16}
-    assert publish.test_numbers(networks.load(folder), folder) == pytest.approx(found)
-    assert found["test_mse"] == pytest.approx(record["test_mse"], rel=publish.TOLERANCE)
+    published = training.reopened(networks.load(folder), options, splits)
+    assert training.errors(published, splits.test, None)["test_mse"] == pytest.approx(record["test_mse"], rel=0.01)
     assert hashlib.sha256((folder / networks.WEIGHTS).read_bytes()).hexdigest() in text and "CC-BY 4.0" in text
-    with monkeypatch.context() as changed:
-        changed.setattr(publish, "TOLERANCE", 1e-8)
-        publish.main(config)
-    assert all(torch.equal(tensor, exact[name]) for name, tensor in load_file(folder / networks.WEIGHTS).items())
-    save_file({name: 0.9 * tensor for name, tensor in exact.items()}, options.out / networks.WEIGHTS)
-    assert_refused("gives other numbers than its record; train it again")
     runs.write_json(options.out / runs.RUN, {**runs.read_run(options.out), "source": "my pictures"})
     assert_refused("was trained on my pictures, which has no licence")
     (options.out / runs.METRICS).unlink()
@@ -129,5 +109,3 @@ def test_everything_in_its_tiny_mode(tmp_path):
     results = bench.main(bench.Config(quick=True, out=tmp_path))
     rows = {row["method"]: row for row in results["rows"]}
     assert rows["coursework preset"]["peak_mb"] > 100 and rows["coursework preset"]["process_seconds"] > 1
-    assert [len(points) for points in results["against_seconds"]["curves"].values()] == [2, 2, 6]
-    assert (tmp_path / "quick/bench.png").exists()

@@ -1,279 +1,201 @@
-"""demo.py: its page is asked as a program would, and must answer, or say in a line what is wrong."""
+"""demo.py: its page answers, or says in a line what is wrong, and keeps nothing of what visitors upload."""
 
 import base64
-import concurrent.futures
+import functools
 import html
 import io
 import os
 import re
 import socket
-import subprocess
 import sys
 from importlib.util import find_spec
-from typing import get_args
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import pytest
-import torch
 from PIL import Image
 
+import data
 import demo
-from conftest import ROOT, assert_one_line, keep
-from lab.convolutional import ConvAutoencoder
-from lab.multitask import MultiTaskAutoencoder
-from lab.options import Method
+from conftest import ROOT, assert_one_line
+from lab import arithmetic
+from lab.cli import UserError
+from page import cache  # the other modules of the page need gradio
 
 USUAL = ("smiling cat face with open mouth", "grinning face", "smiling face with heart-shaped eyes")
-needs_gradio = pytest.mark.skipif(not find_spec("gradio_client"), reason="requirements-browser.txt is not installed")
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
+INSTALLED = find_spec("gradio") and find_spec("gradio_client")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Where the page finds two small networks and no best preset."""
-    folder = tmp_path_factory.mktemp("demo")
-    (folder / "pretrained").mkdir()
-    torch.manual_seed(0)
-    keep(ConvAutoencoder(latent=8), folder / "pretrained/report")
-    keep(MultiTaskAutoencoder(ConvAutoencoder(latent=8)), folder / "pretrained/multitask", keyword="face")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def address(folder):
-    from page import mood, shelf  # they need gradio
-
-    for kept in (shelf.network, shelf.pca, shelf.latents, mood.known):
-        kept.cache_clear()  # the networks of another folder
-    before = os.getcwd()
-    os.chdir(folder)
-    with demo.served(demo.Config(port=free_port())) as address:
-        yield address
-    os.chdir(before)
+def address(everything):
+    """The page, served once, with the networks in pretrained/ and the pictures that other tests have decoded."""
+    if not INSTALLED:
+        pytest.skip("requirements-browser.txt is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
+        patch.chdir(ROOT)
+        decoded = functools.cache(lambda style: everything if style == "twemoji" else data.load_pictures(style, ""))
+        patch.setattr(cache, "pictures", decoded)
+        with demo.served(demo.Config(port=port)) as address:
+            yield address
 
 
 @pytest.fixture
-def client(address):
-    from gradio_client import Client
+def page(address):
+    """The modules of the page, whose functions are called without its server."""
+    import page.classify
+    import page.composite
+    import page.reconstruct
 
-    return Client(address, verbose=False)
+    return page
 
 
-def composed(client, *triple, method="difference", strength=1.0, style="twemoji", network="report") -> str:
-    return html.unescape(client.predict(*triple, method, strength, style, network, api_name="/composite"))
-
-
-def pictures(page: str) -> dict[str, Image.Image]:
+def pictures(answer: str) -> dict[str, Image.Image]:
     """The pictures of an answer by their captions."""
-    found = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]*)">', page)
+    found = re.findall(r'src="data:image/png;base64,([^"]+)" alt="([^"]*)"', answer)
     return {html.unescape(caption): Image.open(io.BytesIO(base64.b64decode(encoded))) for encoded, caption in found}
 
 
-def write_picture(path, size=(80, 60), color="red"):
-    Image.new("RGB", size, color).save(path)
-    return path
+def ask(page, *triple, method="difference", strength=1.0, network="coursework") -> str:
+    return page.composite.composed(*triple, method, strength, "twemoji", network)
 
 
-# ---------------------------------------------------------------- what it answers
+@pytest.mark.parametrize("method", arithmetic.ATTRIBUTES)
+def test_a_composite_of_each_method(page, method):
+    answer = ask(page, *USUAL, method=method)
+    made = pictures(answer)
+    captions = ["target: smiling cat face with open mouth", "featured: smiling face with heart shaped eyes"]
+    captions += ["baseline: grinning face", "composite", "the true picture: smiling cat face with heart shaped eyes"]
+    assert list(made)[:5] == captions and list(made)[5].startswith("nearest emoji, MSE 0.0")
+    assert "its rank of 3778" in answer and "unchanged target<td>0.0405" in answer
+    unchanged = pictures(ask(page, *USUAL, method=method, strength=0.0))
+    assert unchanged["composite"].tobytes() != made["composite"].tobytes()
+    if method == "transplant":
+        assert unchanged["composite"].tobytes() == unchanged[captions[0]].tobytes()
 
 
-@needs_gradio
-def test_a_composite_with_its_truth_and_scores(client):
-    page = composed(client, *USUAL)
-    assert "its rank of 3778" in page and "unchanged target0.0405" in re.sub(r"<[^>]+>", "", page)
-    captions = list(pictures(page))
-    assert captions[:4] == [
-        "target: smiling cat face with open mouth", "featured: smiling face with heart shaped eyes",
-        "baseline: grinning face", "composite",
-    ]  # fmt: skip
-    assert captions[4] == "the true picture: smiling cat face with heart shaped eyes"
-    assert captions[5].startswith("nearest emoji: ")
-    again = composed(client, "😺", ":grinning:", "heart eyes")  # however the emoji are named
-    assert again == page
+def test_emoji_by_character_short_name_and_words_and_without_a_known_truth(page):
+    assert ask(page, "😺", ":grinning:", "heart eyes") == ask(page, *USUAL)
+    answer = ask(page, "pizza", *USUAL[1:], network="best")
+    assert "The true picture is not known" in answer and next(iter(pictures(answer))) == "target: slice of pizza"
 
 
-@needs_gradio
-def test_every_method_and_strength_gives_another_composite(client):
-    made = {}
-    for method in get_args(Method):
-        for strength in (0.0, 1.0, -2.0):
-            made[method, strength] = pictures(composed(client, *USUAL, method=method, strength=strength))["composite"]
-    different = {picture.tobytes() for picture in made.values()}
-    # at strength 0 all are the target's reconstruction; the learned one is the target itself
-    assert len(different) == 2 + 2 * len(get_args(Method))
-
-
-@needs_gradio
-def test_no_truth_and_another_style(client):
-    assert "No true picture of it is known." in composed(client, "pizza", "grinning face", "crying face")
-    drawn = pictures(composed(client, *USUAL, style="openmoji"))
-    twemoji = pictures(composed(client, *USUAL))
-    assert drawn.keys() & twemoji.keys() and all(
-        drawn[caption].tobytes() != twemoji[caption].tobytes() for caption in drawn.keys() & twemoji.keys()
-    )
-
-
-@needs_gradio
-def test_a_reconstruction_of_an_emoji_and_of_a_picture(client, tmp_path):
-    from gradio_client import handle_file
-
-    client.predict("crying face", api_name="/reconstruct_emoji")
-    page = client.predict(api_name="/reconstruct")
-    assert [caption.split(":")[0] for caption in pictures(page)] == ["picture", "Original's network", "PCA"]
-    assert "8 numbers" in page and page.count("plain strip") == 2
-    missing = "Best preset: pretrained/best is not there yet; make it with `python autoencoder.py"
-    assert missing in html.unescape(page)
-    client.predict(handle_file(write_picture(tmp_path / "red.png")), api_name="/reconstruct_picture")
-    picture = pictures(client.predict(api_name="/reconstruct"))["picture"]
-    assert picture.size == (64, 64)
-    assert [picture.getpixel(place) for place in ((32, 32), (32, 2))] == [(255, 0, 0), (255, 255, 255)]
-
-
-@needs_gradio
-def test_walks_through_the_latent(client):
-    still, moved = (
-        pictures(client.predict("report", *values, api_name="/walk")) for values in ([0] * 5, [3, 0, 0, 0, 0])
-    )
-    assert still["reconstruction"].tobytes() == still["moved"].tobytes() == moved["reconstruction"].tobytes()
-    assert moved["moved"].tobytes() != still["moved"].tobytes()
-    between = pictures(client.predict("crying face", "report", api_name="/interpolate"))
-    assert list(between) == ["0%", "17%", "33%", "50%", "67%", "83%", "100%"]
-    assert between["0%"].tobytes() == still["reconstruction"].tobytes()
-
-
-@needs_gradio
-def test_happy_or_sad(client):
-    client.predict("crying face", api_name="/mood_emoji")
-    page = client.predict(api_name="/mood")
-    assert re.search(r"(happy|sad), with a confidence of (5[0-9]|[6-9][0-9]|100)%", page) and "map of latents" in page
-
-
-# ---------------------------------------------------------------- what strangers do
-
-
-@needs_gradio
 @pytest.mark.parametrize(
-    "asked, message",
+    "triple, strength, message",
     [
-        ((("", *USUAL[1:]), {}), "no emoji is named"),
-        (((None, *USUAL[1:]), {}), "no emoji is named"),
-        ((("<b>cat", *USUAL[1:]), {}), "matches no emoji; did you mean"),
-        ((("face" * 500, *USUAL[1:]), {}), "matches no emoji"),
-        (((USUAL[0], USUAL[1], USUAL[1]), {}), "baseline and featured are both 'grinning face'"),
-        ((USUAL, {"strength": 1e9}), "greater than maximum value"),
-        ((USUAL, {"network": "best"}), "pretrained/best is not there yet; make it with `python autoencoder.py"),
-        ((USUAL, {"method": "magic"}), "not in the list of choices"),
-        ((USUAL, {"style": "hub"}), "not in the list of choices"),
+        (("", *USUAL[1:]), 1.0, "no emoji is named"),
+        ((None, *USUAL[1:]), 1.0, "no emoji is named"),
+        (("catt fase xyz", *USUAL[1:]), 1.0, "matches no emoji; did you mean"),
+        ((USUAL[0], USUAL[1], USUAL[1]), 1.0, "are both 'grinning face'"),
+        (USUAL, 3.05, "strength is 3.05; it must be at most 3"),
+        (USUAL, float("nan"), "strength is nan"),
     ],
 )
-def test_what_cannot_be_answered_is_one_line(client, asked, message):
-    from gradio_client.exceptions import AppError
-
-    with pytest.raises(AppError) as error:
-        composed(client, *asked[0], **asked[1])
-    said = html.unescape(str(error.value))
-    assert message in said and "\n" not in said and "Traceback" not in said and "<b>" not in str(error.value)
+def test_a_composite_that_cannot_be_made_is_one_line(page, triple, strength, message):
+    with pytest.raises(UserError, match=message):
+        ask(page, *triple, strength=strength)
 
 
-@needs_gradio
-def test_bad_pictures_are_one_line_and_nothing_stays(client, tmp_path):
-    from gradio_client import handle_file
-    from gradio_client.exceptions import AppError
+def test_a_click_on_a_picture_sets_its_role(page):
+    click = SimpleNamespace(value={"caption": "dog face"})
+    *texts, answer = page.composite.picked("target", click, *USUAL, "difference", 1.0, "twemoji", "coursework")
+    assert texts == ["dog face", *USUAL[1:]] and "target: dog face" in answer
 
-    (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "empty.png").touch()
-    whole = write_picture(tmp_path / "cut.png", (300, 300)).read_bytes()
+
+def test_a_reconstruction_by_three_methods(page):
+    answer = page.reconstruct.reconstructed(cache.picture("crying face"))
+    shown = pictures(answer)
+    strips = [caption for caption in shown if caption.endswith("128 numbers")]
+    methods = [caption.split(": MSE")[0] for caption in shown if caption not in strips]
+    assert methods == ["picture", "Coursework's network", "Best preset", "PCA, 128 components"]
+    assert len(strips) == 3 and all(shown[strip].size == (128, 1) for strip in strips)
+
+
+def test_walks_through_the_latent(page):
+    picture = cache.picture("crying face")
+    ways = [0.0] * 5, [0.0, 0.0, 3.0, 0.0, 0.0]
+    still, moved = (pictures(page.reconstruct.walked(picture, "coursework", *way)) for way in ways)
+    assert still["reconstruction"].tobytes() == still["moved"].tobytes() == moved["reconstruction"].tobytes()
+    assert moved["moved"].tobytes() != still["moved"].tobytes()
+    between = pictures(page.reconstruct.interpolated(picture, "grinning face", "coursework"))
+    assert list(between) == ["0%", "17%", "33%", "50%", "67%", "83%", "100%"]
+    assert between["0%"].tobytes() == still["moved"].tobytes()
+
+
+@pytest.mark.parametrize("name, answer", [("crying face", "sad"), ("grinning face", "happy")])
+def test_happy_or_sad(page, name, answer):
+    shown = page.classify.classified(cache.picture(name))
+    assert re.search(rf"{answer}, with a confidence of \d+%.*the map of latents", shown)
+
+
+def test_an_upload_is_decoded_and_its_file_removed(page, tmp_path):
+    path = tmp_path / "red.png"
+    Image.new("RGB", (80, 60), "red").save(path)
+    picture = page.show.uploaded(str(path))
+    assert picture.shape == (3, 64, 64) and not path.exists()
+    assert picture[:, 32, 32].tolist() == [255, 0, 0] and picture[:, 2, 32].tolist() == [255, 255, 255]
+
+
+def test_bad_uploads_are_one_line_and_their_files_removed(page, tmp_path):
+    Image.new("RGB", (300, 300)).save(tmp_path / "cut.png")
+    whole = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    write_picture(tmp_path / "line.png", (2000, 1))
-    write_picture(tmp_path / "huge.png", (20_000, 10_000))
-    (tmp_path / "drawing.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    (tmp_path / "text.png").write_text("no picture")
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "huge.png")
     for path in sorted(tmp_path.iterdir()):
-        with pytest.raises(AppError, match="the picture cannot be opened") as error:
-            client.predict(handle_file(path), api_name="/mood_picture")
-        assert "\n" not in str(error.value) and "object at" not in str(error.value), path.name
-    kept = [path for path, _, files in os.walk(os.environ["GRADIO_TEMP_DIR"]) for name in files if name in
-            {path.name for path in tmp_path.iterdir()}]  # fmt: skip
-    assert not kept
+        with pytest.raises(UserError, match="the picture cannot be opened; give a complete PNG"):
+            page.show.uploaded(str(path))
+        assert not path.exists()
 
 
-@needs_gradio
-def test_an_upload_that_is_too_large_is_refused(client, tmp_path):
-    from gradio_client import handle_file
+@pytest.mark.filterwarnings("ignore:::gradio.queueing")  # pandas'
+def test_the_page_as_a_program_asks_it(address, tmp_path):
+    import httpx
+    from gradio_client import Client, handle_file
+    from gradio_client.exceptions import AppError
 
+    assert address.startswith("http://127.0.0.1:")
+    client, other = (Client(address, verbose=False) for _ in range(2))
+    endpoints = {"composite", "reconstruct", "walk", "interpolate", "classify"}
+    endpoints |= {f"{tab}_{kind}" for tab in ("reconstruct", "classify") for kind in ("emoji", "picture")}
+    assert {*client.view_api(return_format="dict")["named_endpoints"]} == {f"/{name}" for name in endpoints}
+    rest = ("difference", 1.0, "twemoji", "coursework")
+    assert "composite = target" in client.predict(*USUAL, *rest, api_name="/composite")
+    for triple, options in ((("<b>cat", *USUAL[1:]), rest), (USUAL, ("difference", 1e9, *rest[2:]))):
+        with pytest.raises(AppError) as error:
+            client.predict(*triple, *options, api_name="/composite")
+        assert not re.search("\n|Traceback|<b>", str(error.value))
+
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "upload.png")
+    client.predict(handle_file(tmp_path / "upload.png"), api_name="/classify_picture")
+    assert client.predict(api_name="/classify") != other.predict(api_name="/classify")  # each sees their own picture
     (tmp_path / "large.png").write_bytes(b"0" * 11_000_000)
     with pytest.raises(Exception, match="[Ff]ile size|[Tt]oo [Ll]arge|413"):
-        client.predict(handle_file(tmp_path / "large.png"), api_name="/mood_picture")
+        client.predict(handle_file(tmp_path / "large.png"), api_name="/classify_picture")
+    assert not [*Path(os.environ["GRADIO_TEMP_DIR"]).rglob("upload.png")]
+    for path in (ROOT / "README.md", "/etc/passwd"):
+        assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
 
 
-@needs_gradio
-def test_ten_visitors_at_once_are_served_in_turn(address):
-    from gradio_client import Client
-
-    def visit(k: int) -> list[str]:
-        visitor = Client(address, verbose=False)
-        return [composed(visitor, *USUAL, strength=k / 10) for _ in range(2)]
-
-    with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        pages = list(pool.map(visit, range(10)))
-    assert all(first == second for first, second in pages) and len({first for first, _ in pages}) == 10
-
-
-@needs_gradio
-def test_visitors_do_not_see_each_others_pictures(address, client):
-    from gradio_client import Client
-
-    client.predict("crying face", api_name="/reconstruct_emoji")
-    mine = client.predict(api_name="/reconstruct")
-    other = Client(address, verbose=False).predict(api_name="/reconstruct")
-    assert pictures(other)["picture"].tobytes() != pictures(mine)["picture"].tobytes()
-
-
-@needs_gradio
-@pytest.mark.parametrize("name", ["README.md", "pretrained/report/config.json", "/etc/passwd"])
-def test_no_other_file_is_served(address, folder, name):
-    import httpx
-
-    path = name if name.startswith("/") else folder / name
-    answer = httpx.get(f"{address}gradio_api/file={path}")
-    assert answer.status_code in (403, 404)
-
-
-# ---------------------------------------------------------------- how it starts and ends
-
-
-@needs_gradio
-def test_only_this_machine_and_one_folder(address, folder):
-    assert address.startswith("http://127.0.0.1:")
-    assert os.environ["GRADIO_ANALYTICS_ENABLED"] == "False"
-    assert {path.name for path in folder.iterdir()} == {"pretrained"}
-
-
-@needs_gradio
-def test_what_is_written_goes_when_the_page_ends(folder, tmp_path):
-    """In the surroundings of a fresh machine: an empty home and an empty folder for temporary files."""
-    home, temporary = tmp_path / "home", tmp_path / "temporary"
-    home.mkdir(), temporary.mkdir()
-    environment = {**os.environ, "HOME": str(home), "TMPDIR": str(temporary)}
-    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "MPLCONFIGDIR", "HF_HOME", "GRADIO_TEMP_DIR"):
-        environment.pop(name, None)
-    command = [sys.executable, ROOT / "demo.py", "--port", str(free_port())]
-    page = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
-    assert page.stdout.readline().startswith("the page is at http://127.0.0.1:")
-    assert any(temporary.rglob("*.png"))
-    page.terminate()
-    assert page.wait(60) == 143
-    written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert not written
-
-
-@needs_gradio
-def test_a_port_that_is_taken(command):
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen()
+def test_a_port_in_use(address):
+    with mock.patch.dict(os.environ), socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        assert_one_line(command(demo, "--port", port), f"the page cannot be served on port {port}")
+        message = f"the page cannot be served on port {port}"
+        with pytest.raises(UserError, match=message), demo.served(demo.Config(port=port)):
+            pass
+        assert not Path(os.environ["GRADIO_TEMP_DIR"]).exists()
+
+
+def test_bad_options(command):
+    assert_one_line(command(demo, "--port", 0), "--port is 0; it must be at least 1")
+    status, _, error = command(demo, "--share", "yes")
+    assert status == 2 and "gradio.live" in error and demo.Config().share is None
+
+
+def test_without_gradio_a_line_says_what_to_install(command, monkeypatch):
+    assert not {"gradio", "page"} & {*vars(demo)}  # not needed for --help
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    with mock.patch.dict(os.environ):
+        assert_one_line(command(demo), "run: pip install -r requirements-demo.txt")

@@ -1,183 +1,88 @@
-"""README.md and REPORT.md: that their numbers are those of the records."""
+"""README.md and REPORT.md are what templates and records give, and what they show is there."""
 
-import importlib
-import json
 import re
+import shlex
 import shutil
 import subprocess
-import sys
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import tyro
 
+import autoencoder
+import composite
+import multiTaskModel
 import report
-from common import command_line
-from conftest import ROOT, assert_one_line, configurations
-from studies.findings import comparison, sentence
-from studies.hypotheses import EXPERIMENTS
+from lab.cli import UserError
+from studies import analogies, bench, experiments
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = {"autoencoder.py": autoencoder, "multiTaskModel.py": multiTaskModel, "composite.py": composite}
+MODULES = {"studies.analogies": analogies, "studies.bench": bench, "studies.experiments": experiments}
 
 
-def every_script() -> list:
-    return [importlib.import_module(path.stem) for path in sorted(ROOT.glob("*.py"))]
+@pytest.fixture(scope="module")
+def records():
+    return report.load_records()
 
 
-@pytest.fixture
-def copied(tmp_path):
-    """The pages, templates, records and figures in a folder of the test's own, in which `command` runs."""
-    for name in ("report", report.PUBLISHED, *report.PAGES):
-        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
-    return tmp_path
-
-
-def change(path, name, value):
-    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
-
-
-def test_the_pages_are_what_templates_and_records_give():
+def test_the_pages_are_what_the_records_give(records):
     report.main(report.Config(check=True))
 
 
-def test_rendering_loads_no_torch():
-    heavy = {"torch", "matplotlib", "sklearn", "lab", "data", "experiments"}
-    code = f"import sys, report; report.main(report.Config(check=True)); print({heavy} & set(sys.modules))"
-    output = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert output.splitlines()[-1] == "set()"
+def test_a_changed_page_and_a_changed_record_are_seen(tmp_path):
+    for name in ("README.md", "REPORT.md", "report", "plots"):
+        place = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        place(ROOT / name, tmp_path / name)
+    report.main(report.Config(check=True, project=tmp_path))
+    path = tmp_path / "report/records/autoencoder.json"
+    path.write_text(re.sub(r'"parameters": \d+', '"parameters": 1', path.read_text()))
+    with pytest.raises(UserError, match="REPORT.md is not what template and records give"):
+        report.main(report.Config(check=True, project=tmp_path))
+    path.unlink()
+    with pytest.raises(UserError, match="--collect"):
+        report.main(report.Config(check=True, project=tmp_path))
 
 
-@pytest.mark.parametrize("page, record", [("README.md", "autoencoder"), ("REPORT.md", "exact")])
-def test_another_number_is_noticed_and_written(copied, command, page, record):
-    change(copied / f"report/records/{record}.json", "test_mse", 0.98765)
-    status, _, error = command(report, "--check", "--project", ".")
-    assert status == 2 and page in error and "from line" in error and error.count("\n") == 1
-    assert command(report, "--project", ".")[0] == 0 and "0.9877" in (copied / page).read_text()
-    assert command(report, "--check", "--project", ".")[0] == 0
+def test_every_figure_is_tracked_small_and_shown():
+    shown = {f for page in report.PAGES for f in report.FIGURE.findall((ROOT / page).read_text(encoding="utf-8"))}
+    shown |= {f"plots/{f}" for f in re.findall(r"plots/(published/\S+?\.png)", (ROOT / "docs/data.md").read_text())}
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / report.PUBLISHED).rglob("*.png")}
+    assert shown == there
+    assert all((ROOT / figure).stat().st_size <= report.LARGEST for figure in shown)
+    if (ROOT / ".git").exists():
+        tracked = subprocess.run(["git", "ls-files", "plots"], cwd=ROOT, capture_output=True, text=True).stdout.split()
+        assert shown <= set(tracked)
 
 
-def test_an_edited_page_is_noticed(copied, command):
-    page = copied / "REPORT.md"
-    page.write_text(page.read_text() + "One more line.\n")
-    status, _, error = command(report, "--check", "--project", ".")
-    assert status == 2 and f"from line {len(page.read_text().splitlines())} on" in error
+def commands() -> list[str]:
+    """The commands that README, REPORT and docs show."""
+    pages = [ROOT / page for page in (*report.PAGES, "docs/data.md", "docs/runs.md", "docs/extending.md")]
+    found = {c for page in pages for c in re.findall(r"`(python [^`]+)`", page.read_text(encoding="utf-8"))}
+    return sorted(c for c in found if "..." not in c and "NAME" not in c and "--help" not in c and "my_file" not in c)
 
 
-def test_a_figure_that_is_not_published_is_noticed(copied, command):
-    (copied / report.PUBLISHED / "bench.png").rename(copied / "plots/bench.png")
-    assert_one_line(command(report, "--check", "--project", "."), "plots/published/bench.png, which is not published")
-    template = copied / "report/README.md"
-    template.write_text(template.read_text(encoding="utf-8").replace("plots/published/bench", "plots/bench"))
-    assert_one_line(command(report, "--check", "--project", "."), "shows plots/bench.png, which is not published")
+@pytest.mark.parametrize("command", commands())
+def test_commands_parse(command):
+    _, *words = shlex.split(command)
+    script = MODULES[words[1]] if words[0] == "-m" and words[1] in MODULES else SCRIPTS.get(words[0])
+    if script:
+        tyro.cli(script.Config, args=words[2:] if words[0] == "-m" else words[1:])
+    else:
+        assert words[0] == "-m" or (ROOT / words[0]).is_file()
 
 
-def test_all_that_is_published_is_shown():
-    shown = {figure for page in report.PAGES for figure in report.FIGURE.findall((ROOT / page).read_text("utf-8"))}
-    assert {str(report.PUBLISHED / name) for name in report.published(ROOT)} == shown
+def test_the_layout_is_the_tree():
+    layout = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Layout")[2].partition("\n## ")[0]
+    named = {word.removeprefix("lab/").removeprefix("studies/") for word in re.findall(r"[\w/]+\.(?:py|ipynb)", layout)}
+    for folder in (".", "lab", "studies"):
+        for path in (ROOT / folder).glob("*.py"):
+            assert path.name in named or path.name == "__init__.py", path.name
 
 
-def test_what_scripts_write_by_default_changes_no_tracked_file(tmp_path):
-    """But for the pages and what they show, which `report.py` is there to write."""
-    kinds = [kind for script in every_script() for kind in configurations(script)]
-    defaults = {field.default for kind in kinds for field in fields(kind) if isinstance(field.default, Path)}
-    assert {Path("plots"), Path("runs/autoencoder"), Path("runs/bench")} <= defaults
-    written = [str(folder / "file.png") for folder in sorted(defaults)]
-    shutil.copy(ROOT / ".gitignore", tmp_path)
-
-    def git(folder, *arguments):
-        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True).stdout.splitlines()
-
-    git(tmp_path, "init")
-    assert git(tmp_path, "check-ignore", *written, report.PUBLISHED / "bench.png") == written
-    tracked = git(ROOT, "ls-files", *defaults)  # none where this is no clone
-    assert all(report.PUBLISHED in Path(file).parents for file in tracked)
-
-
-@pytest.fixture
-def runs(copied, tmp_path):
-    """A folder of runs that left the records of the report, but for one number."""
-    folder = tmp_path / "runs"
-    for name, place in report.FOLDERS.items():
-        (folder / place).mkdir(parents=True)
-        record = json.loads((copied / f"report/records/{name}.json").read_text(encoding="utf-8"))
-        (folder / place / "run.json").write_text(json.dumps({key: record.pop(key) for key in report.ABOUT}))
-        record |= {"test_mse": 0.5} if name == "autoencoder" else {}
-        (folder / place / "metrics.json").write_text(json.dumps(record))
-    (folder / "experiments").mkdir()
-    for name in EXPERIMENTS:
-        shutil.copy(copied / f"report/records/experiment-{name}.json", folder / "experiments" / f"{name}.json")
-    (folder / "bench").mkdir()
-    shutil.copy(copied / "report/records/bench.json", folder / "bench/results.json")
-    shutil.copytree(copied / report.PUBLISHED, copied / "plots", dirs_exist_ok=True)
-    return folder
-
-
-def test_records_are_taken_from_runs_all_or_none(copied, runs, command):
-    (runs / "experiments/latent.json").rename(runs / "latent.json")
-    unseen = copied / "report/records/unseen.json"
-    before = unseen.read_text()
-    status, _, error = command(report, "--collect", "--runs", runs, "--project", ".")
-    assert status == 2 and "python experiments.py latent" in error and unseen.read_text() == before
-    (runs / "latent.json").rename(runs / "experiments/latent.json")
-    assert command(report, "--collect", "--runs", runs, "--project", ".")[0] == 0
-    assert "0.5000 here" in (copied / "README.md").read_text(encoding="utf-8")
-    assert command(report, "--collect", "--check")[0] == 2
-
-
-def test_figures_are_taken_from_runs_all_or_none(copied, runs, command):
-    collect, published = (report, "--collect", "--project", "."), copied / report.PUBLISHED
-    figure, new, before = copied / "plots/multitask_classes.png", b"drawn anew", (published / "bench.png").read_bytes()
-    (copied / "plots/bench.png").write_bytes(new)
-    drawn = figure.read_bytes()
-    figure.unlink()
-    assert_one_line(command(*collect), f"{figure.relative_to(copied)} is not there, and REPORT.md shows it")
-    figure.write_bytes(bytes(report.LARGEST + 1))
-    assert_one_line(command(*collect), f"has {report.LARGEST + 1} bytes")
-    assert (published / "bench.png").read_bytes() == before
-    figure.write_bytes(drawn)
-    (published / figure.name).unlink()
-    assert command(*collect)[0] == 0
-    assert (published / figure.name).read_bytes() == drawn and (published / "bench.png").read_bytes() == new
-
-
-@pytest.mark.parametrize(
-    "file, content",
-    [
-        ("multitask/metrics.json", {"compare": {}}),  # of other options
-        ("multitask/metrics.json", []),
-        ("exact/metrics.json", {"test_mse": "small"}),
-        ("unseen/run.json", {"command": "python"}),
-        ("experiments/latent.json", {"rows": [], "varied": "latent"}),
-        ("bench/results.json", {"rows": []}),
-        ("experiments/latent.json", {"hypotheses": 3, "rows": [], "varied": "latent"}),
-    ],
-)
-def test_records_that_do_not_fit_change_nothing(copied, runs, command, file, content):
-    (runs / file).write_text(json.dumps(content))
-    pages = [*(copied / "report/records").iterdir(), *(copied / page for page in report.PAGES)]
-    before = {path: path.read_bytes() for path in pages}
-    status, _, error = command(report, "--collect", "--runs", runs, "--project", ".")
-    assert (status, error.count("\n")) == (2, 1) and {path: path.read_bytes() for path in pages} == before
-
-
-def test_every_letter_of_the_coursework_has_its_answer():
-    sections = re.split(r"^# Part ", (ROOT / "REPORT.md").read_text(), flags=re.MULTILINE)[1:]
-    for section, letters in zip(sections, ("abcdefgh", "abcdef", "abc"), strict=True):
-        assert re.findall(r"^## (\w)\. ", section, re.MULTILINE) == list(letters)
-
-
-def test_every_verdict_is_in_the_text():
-    text = (ROOT / "REPORT.md").read_text().replace("**", "")
-    records = report.recorded()
-    for members in report.asked({name: records[f"experiment-{name}"] for name in EXPERIMENTS}).values():
-        for judged in members:
-            assert text.count(comparison(judged)) in (1, 2) and f"{sentence(judged)}" in text  # 3c.2 under two letters
-            assert f"| {judged['letter']} | {judged['text']} |" in text
-
-
-def test_every_command_shown_is_one_that_parses():
-    modules = {script.__name__: script for script in every_script()}
-    for page in report.PAGES:
-        commands = re.findall(r"`python (\w+)\.py([^`]*)`", (ROOT / page).read_text())
-        assert len(commands) > 5
-        for script, options in commands:
-            if not options.endswith("--help"):  # that exits
-                command_line.parse(*configurations(modules[script]), arguments=options.split())
+def test_verdicts_are_corrected_over_all_questions(records):
+    judged = report.judged_hypotheses({name: records[f"experiment-{name}"] for name in report.EXPERIMENTS})
+    everything = [one for members in judged.values() for one in members]
+    smallest = min(everything, key=lambda one: one["p"])
+    assert smallest["holm_p"] == pytest.approx(len(everything) * smallest["p"])
+    assert all(one["holm_p"] >= one["p"] for one in everything)

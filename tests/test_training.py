@@ -1,276 +1,203 @@
-"""The one loop, its budget, its optimizers, and what Part 1 leaves."""
+"""How networks are trained and tested: losses, PCA, presets, precision, optimizers and the one loop."""
 
+import itertools
 import json
-from dataclasses import replace
-import shutil
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch.overrides import TorchFunctionMode
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-import autoencoder
 import data
-from common.errors import UserError
-from lab import baselines, networks, optimizers, records, trained, training
-from lab.checkpoint import Checkpoint
-from lab.convolutional import ConvAutoencoder
-from lab.residual import ResidualAutoencoder
-from lab.training import Budget, evaluate, reconstruction_loss, train
+import multiTaskModel
+from lab import best, training
+from lab.cli import UserError
+from lab.options import DataOptions, TrainingRun, resolve_defaults
+from lab.pictures import Part, generator, to_float
 
-CPU = torch.device("cpu")
-
-
-def test_intervals_are_corrected_for_shared_training_emoji():
-    """Against the formula of Nadeau and Bengio (2003), written out: t times the root of (1/n + test/train) variance."""
-    values = [0.4, 0.1, 0.3, 0.5, 0.2]
-    mean, half = baselines.mean_and_interval(values, 1 / 4)
-    assert mean == pytest.approx(0.3)
-    assert half == pytest.approx(
-        2.7764451 * (0.025 * (1 / 5 + 1 / 4)) ** 0.5
-    )  # t of 4 degrees of freedom, variance 0.025
-    assert half == pytest.approx(1.5 * baselines.mean_and_interval(values)[1])
+COURSEWORK = dict(epochs=2, batch_size=8, latent=4)
+BEST = dict(preset="best", steps=10, batch_size=8, latent=4, pca_images=16, precision="float32")
 
 
-# ---------------------------------------------------------------- evaluation and what is beside it
+@pytest.fixture(scope="module")
+def cats(faces):
+    """Ten cats with a copy each, split: 12 images for training, 4 for validation, 4 for the test."""
+    return data.split(faces.matching("cat face"), DataOptions(copies=1))
 
 
-def test_evaluation_is_a_mean_per_image_whatever_the_batches():
-    """Of 256 and 4 images, the few count as little as they are."""
-    images = torch.randint(0, 256, (260, 3, 2, 2), dtype=torch.uint8, generator=data.generator("images", 0))
-    images[256:] = 0
-    part = data.Part(images, torch.zeros(260, dtype=torch.long))
-    model = torch.nn.Linear(2, 2)
-    with torch.no_grad():
-        expected = (model(data.to_float(images)) - data.to_float(images)).square().mean().item()
-    assert evaluate(model, part, reconstruction_loss, CPU) == {"loss": pytest.approx(expected, rel=1e-5)}
+def options(kind: type = TrainingRun, **given):
+    """Options with the preset's values for what is not given."""
+    return resolve_defaults(kind(out=Path("nowhere"), device="cpu", **given))
 
 
-def test_baselines_are_fitted_on_training_images_only(made):
-    splits = data.split(made([f"face {i}" for i in range(30)]), data.DataConfig(augment="none", split="emoji"))
-    values = baselines.errors(baselines.fit_pca(splits.train.images, 5), splits.test)
-    train_images, test_images = data.to_float(splits.train.images), data.to_float(splits.test.images)
-    expected = (test_images - train_images.mean(0)).square().mean().item()
-    assert values["mean_image_mse"] == pytest.approx(expected, rel=1e-4)
-    # random pixels cannot be compressed: what PCA learns from training images does not carry over
-    assert values["pca_mse"] > 0.8 * values["mean_image_mse"]
-    assert baselines.errors(baselines.fit_pca(splits.train.images, 1000), splits.train)["pca_mse"] < 1e-6
+def random_images(count: int, side: int) -> torch.Tensor:
+    return (256 * torch.rand(count, 3, side, side, generator=generator("images", count))).byte()
 
 
-def test_examples_are_the_first_of_different_emoji():
-    part = data.Part(torch.zeros(6, 3, 64, 64), torch.tensor([4, 4, 2, 4, 1, 0]))
-    assert data.examples(part, 3).tolist() == [4, 2, 1]
+def test_evaluation_is_a_mean_per_image_without_dropout():
+    """256 images are evaluated at a time: the four that are left count as four."""
+    part = Part(random_images(260, 2), torch.zeros(260, dtype=torch.long))
+    part.images[256:] = 0
+    model, images = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.9)).train(), to_float(part.images)
+    expected = (model[0](images) - images).square().mean().item()
+    found = training.evaluate(model, part, training.reconstruction_loss)
+    assert found == {"loss": pytest.approx(expected, rel=1e-5)}
 
 
-# ---------------------------------------------------------------- optimizers and schedules
+def test_pca_and_mean_image_are_numpys():
+    seen, tested = random_images(12, 8), Part(random_images(5, 8), torch.arange(5))
+    pixels, unseen = (images.numpy().reshape(len(images), -1) / 255 for images in (seen, tested.images))
+    mean = pixels.mean(0)
+    directions = np.linalg.svd(pixels - mean, full_matrices=False)[2][:3]
+    made = (mean + (unseen - mean) @ directions.T @ directions).clip(0, 1)
+    errors = training.baseline_errors(training.fit_pca(seen, 3), tested)
+    assert errors["pca_mse"] == pytest.approx(np.square(made - unseen).mean(), rel=1e-4)
+    assert errors["mean_image_mse"] == pytest.approx(np.square(mean - unseen).mean(), rel=1e-4)
+    assert errors["pca_components"] == 3
+    capped = training.baseline_errors(training.fit_pca(seen, 128), Part(seen, torch.arange(12)))
+    assert capped["pca_components"] == 12 and capped["pca_mse"] < 1e-8  # at most as many as images
 
 
-def test_the_learning_rate_goes_up_then_down():
-    rates = [optimizers.one_cycle(i / 100) for i in range(101)]
-    assert max(rates) == pytest.approx(1, abs=0.02) and rates.index(max(rates)) in (9, 10)
-    assert rates[0] < 0.05 and rates[-1] < 1e-6
+COURSEWORK_VALUES = dict(
+    network="convolutional", dropout=0.2, initialization="he", epochs=30, steps=None, batch_size=64,
+    learning_rate=1e-3, weight_decay=1e-5, precision="float32", pca_images=None, other_pictures=None, shift=None,
+    mixing=None, refine_steps=None,
+)  # fmt: skip
+BEST_VALUES = dict(
+    network="residual", dropout=None, initialization=None, epochs=None, steps=1800, batch_size=32, learning_rate=0.015,
+    weight_decay=0.2, precision="auto", pca_images=2048, other_pictures=0.0, shift=0.0, mixing=0.0, refine_steps=30,
+)  # fmt: skip
+UNSEEN = dict(other_pictures=0.25, shift=0.015, mixing=0.7)
+SEVERAL_STYLES = dict(network="informed", steps=3000, batch_size=16, learning_rate=0.02)
 
 
-@pytest.mark.parametrize("shape", [(20, 60), (60, 20)])
-def test_newton_schulz_brings_singular_values_together(shape):
-    matrix = torch.randn(shape, generator=data.generator("matrix", 0))
-    values = torch.linalg.svdvals(optimizers.newton_schulz(matrix))
-    assert values.min() > 0.6 and values.max() < 1.3
+@pytest.mark.parametrize(
+    "kind, given, preset, changes",
+    [
+        (TrainingRun, {}, COURSEWORK_VALUES, {}),
+        (TrainingRun, {"split": "unseen", "also": ("noto",)}, COURSEWORK_VALUES, {}),
+        (TrainingRun, {"steps": 9}, COURSEWORK_VALUES, {"steps": 9, "epochs": None}),
+        (multiTaskModel.Config, {}, COURSEWORK_VALUES, {"dropout": 0.0, "epochs": 10}),
+        (multiTaskModel.Config, {"steps": 9}, COURSEWORK_VALUES, {"dropout": 0.0, "steps": 9, "epochs": None}),
+        (TrainingRun, {"preset": "best", "hold_out_style": "noto"}, BEST_VALUES, {}),  # it is only tested on
+        (TrainingRun, {"preset": "best", "split": "unseen"}, BEST_VALUES, UNSEEN),
+        (TrainingRun, {"preset": "best", "also": ("noto",)}, BEST_VALUES, SEVERAL_STYLES),
+        (TrainingRun, {"preset": "best", "split": "unseen", "mixing": 0.0}, BEST_VALUES, {**UNSEEN, "mixing": 0.0}),
+        (multiTaskModel.Config, {"preset": "best"}, BEST_VALUES, {}),
+    ],
+)
+def test_an_option_left_out_has_its_presets_value(kind, given, preset, changes):
+    resolved = options(kind, **given)
+    assert {name: getattr(resolved, name) for name in preset} == {**preset, **changes}
 
 
-class Threads(TorchFunctionMode):
-    """Notes under how many threads matrices are multiplied."""
-
-    def __init__(self):
-        super().__init__()
-        self.used = set()
-
-    def __torch_function__(self, function, types, arguments=(), options=None):
-        if "matmul" in function.__name__:
-            self.used.add(torch.get_num_threads())
-        return function(*arguments, **(options or {}))
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_muon_works_on_one_thread_and_gives_the_others_back(threads, count):
-    threads(count)
-    weight = torch.nn.Parameter(torch.zeros(8, 8))
-    weight.grad = torch.eye(8)
-    optimizer = optimizers.Muon([weight], 0.01)
-    with Threads() as seen:
-        optimizer.step()
-    assert seen.used == {1} and torch.get_num_threads() == count and weight.any()
-    with pytest.raises(TypeError):
-        optimizers.Muon([weight], 0.01, momentum=None).step()
-    assert torch.get_num_threads() == count
+@pytest.mark.parametrize(
+    "given, refused",
+    [
+        ({"preset": "best", "dropout": 0.0}, "--dropout: not with --preset best"),
+        ({"refine_steps": 0}, "--refine-steps: not with --preset coursework"),
+        ({"epochs": 3, "steps": 3}, "--epochs and --steps: not with --preset coursework"),
+    ],
+)
+def test_an_option_of_the_other_preset_is_refused(given, refused):
+    with pytest.raises(UserError, match=refused):
+        options(**given)
 
 
-# ---------------------------------------------------------------- budgets, on a clock of their own
+@pytest.mark.parametrize("seconds, faster", [(0.3, True), (0.9, False), (100.0, False)])
+def test_bfloat16_is_taken_where_it_is_measured_to_be_faster(monkeypatch, seconds, faster):
+    laps = iter([0.0, 1.0] * 4 + [0.0, seconds] * 4)  # of float32, then of bfloat16
+    monkeypatch.setattr(best, "time", SimpleNamespace(thread_time=lambda: next(laps)))
+    assert best.cpu_has_bfloat16.__wrapped__() == faster
 
 
-def test_a_budget_in_steps_or_seconds():
-    steps, seconds = Budget(steps=10, lines=4), Budget(seconds=2.0, lines=4)
-    assert [steps.lines_due(step, 99.0) for step in (0, 2, 3, 5, 10)] == [0, 0, 1, 2, 4]
-    assert [seconds.lines_due(99, time) for time in (0, 0.49, 0.5, 1.9, 2.0)] == [0, 0, 1, 3, 4]
-    assert steps.done(5, 99.0) == seconds.done(99, 1.0) == 0.5
+@pytest.mark.portable
+@pytest.mark.skipif(os.environ.get("ONEDNN_MAX_CPU_ISA") != "AVX2", reason="for a processor without bfloat16")
+def test_a_processor_without_bfloat16_is_recognised():
+    assert not best.cpu_has_bfloat16()
 
 
-class Killed(Exception):
-    """Instead of a kill."""
+@pytest.mark.portable
+@pytest.mark.parametrize("native", [False, True])
+def test_auto_is_decided_by_the_processor_and_a_resumed_run_keeps_its_precision(monkeypatch, tmp_path, capsys, native):
+    monkeypatch.setattr(best, "has_bfloat16", lambda device: native)
+
+    def decided(**given) -> str:
+        return training.resolve_options(TrainingRun(out=tmp_path, device="cpu", **given)).precision
+
+    assert decided(preset="best") == decided(precision="auto") == ("bfloat16" if native else "float32")
+    assert decided() == decided(preset="best", precision="float32") == "float32" and not capsys.readouterr().out
+    assert decided(precision="bfloat16") == "bfloat16"
+    assert ("only imitates bfloat16" in capsys.readouterr().out) == (not native)
+    for there in ("float32", "bfloat16"):
+        (tmp_path / "run.json").write_text(json.dumps({"config": {"precision": there}}))
+        assert decided(preset="best", resume=True) == there
 
 
-@pytest.fixture
-def timed(monkeypatch, tmp_path, made):
-    """Trains for three seconds of a clock that a batch moves on by a tenth, or until it is killed at the n-th batch."""
-    clock = [1000.0]
-    monkeypatch.setattr(training, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    part = data.Part(torch.rand(4, 3, 8, 8), torch.arange(4))
+@pytest.mark.portable
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_computes_in_its_precision_and_evaluation_in_float32(cats, precision):
+    computed = set()
 
-    def batches(order: torch.Generator, killed_at: int):
-        for number in range(1, killed_at):
-            clock[0] += 0.1
-            yield part[torch.randint(4, (2,), generator=order)]
-        raise Killed
+    def loss_function(model, images, emoji):
+        made = model(images)
+        computed.add((model.training, made.dtype))
+        return {"loss": (made.float() - images).square().mean()}
 
-    def run(folder: str, killed_at: int = 1000) -> tuple[list[dict], dict]:
-        clock[0] += 500  # between two processes: no time of training
-        out = tmp_path / folder
-        config = autoencoder.BestConfig(out=out, plots=tmp_path / "plots", resume=records.unfinished(out))
-        torch.manual_seed(0)
-        model, order = torch.nn.Linear(8, 8), torch.Generator().manual_seed(0)
-        optimizer, budget = torch.optim.Adam(model.parameters(), 0.01), Budget(seconds=3.0, lines=10)
-        with records.recording(config, made(["face"]), CPU) as record:
-            rows = train(
-                model, batches(order, killed_at), reconstruction_loss, [optimizer], budget, CPU, generators=[order],
-                schedule=optimizers.one_cycle, checkpoint=Checkpoint(record, None, lambda row: None),
-            )  # fmt: skip
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in rows], model.state_dict()
-
-    return run
+    training.fit(options(**COURSEWORK, precision=precision), cats, loss_function=loss_function)
+    assert computed == {(True, getattr(torch, precision)), (False, torch.float32)}
 
 
-def test_seconds_of_a_budget_are_counted_over_all_processes(timed):
-    """On a clock that only training moves, even a budget in seconds ends at the same bits."""
-    rows, weights = timed("whole")
-    assert len(rows) == 10 and rows[-1]["step"] in (30, 31)
-    for killed_at in (6, 9, 13):  # each has recorded a line more than the one before
-        with pytest.raises(Killed):
-            timed("cut", killed_at)
-    cut_rows, cut_weights = timed("cut")
-    assert cut_rows == rows and all(torch.equal(cut_weights[name], weight) for name, weight in weights.items())
+@pytest.mark.parametrize("shape", [(20, 60), (60, 20), (8, 4, 3, 3)])
+def test_a_step_of_muon_is_about_orthogonal_and_goes_downhill(shape):
+    weight = nn.Parameter(torch.zeros(shape))
+    weight.grad = torch.randn(shape, generator=generator("gradient", 0))
+    best.Muon([weight], lr=0.1).step()
+    step = weight.detach().flatten(1)
+    sizes = torch.linalg.svdvals(step) / (0.1 * max(1, step.shape[0] / step.shape[1]) ** 0.5)
+    assert 0.6 < sizes.min() and sizes.max() < 1.3 and (step * weight.grad.flatten(1)).sum() < 0
 
 
-def test_a_finished_training_is_not_repeated(timed, tmp_path):
-    rows, weights = timed("run")
-    saved = load_file(tmp_path / "run/checkpoint.safetensors")
-    assert set(saved) == {f"model.{name}" for name in weights}  # optimizers are big, and not needed any more
-    again, weights_again = timed("run", killed_at=1)  # at the first batch, if it were drawn
-    assert again == rows and all(torch.equal(weights_again[name], weight) for name, weight in weights.items())
-
-
-# ---------------------------------------------------------------- what Part 1 leaves
-
-TINY = dict(source="twemoji", keyword="cat face", copies=2, batch_size=8, latent=6)
-KINDS = {
-    "report": lambda **options: autoencoder.Config(**TINY, epochs=2, **options),
-    "report, unseen": lambda **options: autoencoder.Config(**TINY, epochs=2, split="emoji", **options),
-    "best": lambda **options: autoencoder.BestConfig(
-        **TINY, steps=3, pca_images=64, refine_steps=2, split="emoji", train_on="faces", **options
-    ),
-}
-
-
-@pytest.fixture(scope="module", params=[pytest.param(name, marks=pytest.mark.portable) for name in KINDS])
-def left(request, tmp_path_factory):
-    """A finished run: its config, its metrics, what it printed and its folder; paid for once."""
-    folder = tmp_path_factory.mktemp("left")
-    config = KINDS[request.param](out=folder / "run", plots=folder / "plots")
-    return SimpleNamespace(config=config, metrics=autoencoder.main(config), folder=folder)
-
-
-def test_a_run_leaves_a_whole_record(left):
-    folder, metrics = left.folder, left.metrics
-    assert json.loads((folder / "run/metrics.json").read_text()) == metrics
-    required = "source preset network split augment precision seed originals copies images train val test"
-    assert {*required.split(), "leaked", "parameters"} <= set(metrics)
-    assert {"test_mse", "pca_mse", "mean_image_mse", "train_seconds", "seconds"} <= set(metrics)
-    assert ("refined_mse" in metrics) == (left.config.preset == "best")
-    assert metrics["originals"] == 10 and metrics["copies"] == 20 and metrics["images"] == 30
-    rows = [json.loads(line) for line in (folder / "run/metrics.jsonl").read_text().splitlines()]
-    times = [row["epoch" if left.config.preset == "report" else "step"] for row in rows]
-    assert times == ([1, 2] if left.config.preset == "report" else [1, 2, 3])
-    assert all({"train_loss", "val_loss", "seconds"} <= set(row) for row in rows)
-    prefix = "autoencoder" if left.config.preset == "report" else "autoencoder_best"
-    sizes = {path.name: path.stat().st_size for path in (folder / "plots").iterdir()}
-    assert set(sizes) == {f"{prefix}_curves.png", f"{prefix}_reconstructions.png"}
-    assert all(0 < size < 200_000 for size in sizes.values())
-
-
-def test_the_record_holds_what_ran(left):
-    run = json.loads((left.folder / "run/run.json").read_text())
-    config = run["config"]
-    assert run["source"] == "twemoji" and config["latent"] == 6
-    assert set(run["processor"]) == {"name", "instructions"} and all(run["processor"].values())
-    assert config["precision"] == left.metrics["precision"] and config["precision"] in ("float32", "bfloat16")
-    options = {"epochs", "learning_rate", "weight_decay", "dropout", "initialization"}
-    if left.config.preset == "report":
-        assert options < set(config) and not {"steps", "mixing", "pca_images", "refine_steps"} & set(config)
-    else:
-        decided = dict(steps=3, train_on="faces", other_pictures=0.0, shift=0.015, mixing=0.7, pca_images=64)
-        assert {name: config[name] for name in decided} == decided and not options & set(config)
-
-
-def test_the_weights_are_those_of_the_metrics(left):
-    model, test = networks.load(left.folder / "run"), data.load(left.config).test
-    expected = ConvAutoencoder if left.config.preset == "report" else ResidualAutoencoder
-    assert isinstance(model, expected) and model.latent == 6
-    assert evaluate(model, test, reconstruction_loss, CPU)["loss"] == pytest.approx(left.metrics["test_mse"], rel=1e-4)
-    latents = load_file(left.folder / "run/latents.safetensors")["latents"]
-    assert latents.shape == (10, 6)
-
-
-def took(config, source="twemoji"):
-    """Originals that say where they are from."""
-    return data.Originals(
-        source, ["face"], torch.zeros(1, 3, 64, 64, dtype=torch.uint8), [""], [source], keyword=config.keyword
+def test_learning_rates_of_the_coursework_stay_and_those_of_the_best_preset_rise_and_fall_to_0(cats):
+    rates = [best.one_cycle(i / 100) for i in range(101)]
+    assert max(rates) == rates[10] == 1 and rates[0] < 0.02 and rates[-1] < 1e-6
+    assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
+    peaks, used = {torch.optim.Adam: 1e-3, best.Muon: 0.015, torch.optim.AdamW: best.LINEAR_RATE}, {}
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: used.setdefault(type(optimizer), []).append(optimizer.param_groups[0]["lr"])
     )
+    try:
+        for given in (COURSEWORK, BEST):
+            training.fit(options(**given), cats)
+    finally:
+        hook.remove()
+    assert used.pop(torch.optim.Adam) == [1e-3] * 4 and set(used) == {best.Muon, torch.optim.AdamW}
+    for kind, rates in used.items():
+        assert rates == pytest.approx([peaks[kind] * best.one_cycle(step / 10) for step in range(10)])
 
 
-def test_another_network_is_shown_beside_one_of_the_same_images_alone(left, tmp_path):
-    folders = {"out": tmp_path / "run", "plots": tmp_path / "plots", "beside": left.folder / "run"}
-    options = dict(TINY, epochs=1, split=left.config.split)
-    autoencoder.main(autoencoder.Config(**options, **folders))
-    assert (tmp_path / "plots/autoencoder_reconstructions.png").exists()
-    other = {"seed": 1, "copies": 1, "augment": "none", "hold_out": ("dog face",), "keyword": "face"}
-    other["split"] = "report" if left.config.split == "emoji" else "emoji"
-    for name, value in other.items():
-        config = autoencoder.Config(**options | {name: value}, **folders | {"out": tmp_path / "not made"})
-        with pytest.raises(UserError, match=f"was trained on other data .--{name.replace('_', '-')} "):
-            trained.beside(left.folder / "run", config, took(config))
-    usual = autoencoder.Config(**options, **folders)
-    trained.beside(left.folder / "run", replace(usual, keyword=None), took(usual))  # what was taken counts
-    with pytest.raises(UserError, match="--source twemoji, not hub"):
-        trained.beside(left.folder / "run", config, took(config, "hub"))
+def test_a_row_of_the_record_is_a_mean_over_the_images_since_the_last_and_not_nan():
+    model = nn.Linear(1, 1)
+
+    def loss(model, images, emoji):
+        return {"loss": images.mean() + 0 * model.weight.sum()}
+
+    def train(*images: torch.Tensor) -> list[dict]:
+        batches = itertools.cycle([(each, torch.arange(len(each))) for each in images])
+        return training.train(model, batches, loss, [torch.optim.SGD(model.parameters(), 0.1)], 8, rows=4)
+
+    rows = train(torch.full((3, 1), 1.0), torch.full((1, 1), 5.0))
+    assert rows == [{"step": step, "train_loss": 2.0} for step in (2, 4, 6, 8)]
+    with pytest.raises(UserError, match="^the loss became nan; try a smaller --learning-rate"):
+        train(torch.full((3, 1), torch.nan))
 
 
-def test_only_a_finished_network_is_shown_beside_another(left, tmp_path):
-    shutil.copytree(left.folder / "run", tmp_path / "run")
-    (tmp_path / "run/metrics.json").write_text('{"test_mse": "small"}')
-    with pytest.raises(UserError, match="does not say its network's error"):
-        trained.beside(tmp_path / "run", left.config, took(left.config))
-    (tmp_path / "run/metrics.json").unlink()
-    with pytest.raises(UserError, match="takes a finished run"):
-        trained.beside(tmp_path / "run", left.config, took(left.config))
-    with pytest.raises(UserError, match="holds no model.safetensors"):
-        trained.beside(tmp_path, left.config, took(left.config))
-
-
-def test_same_seed_same_numbers(left, capsys):
-    """Also with no line of the other run's record but the metrics."""
-    again = autoencoder.main(left.config)
-    numbers = {name: value for name, value in left.metrics.items() if not name.endswith("seconds")}
-    assert {name: again[name] for name in numbers} == numbers
-    output = capsys.readouterr().out
-    assert "Final average test MSE: " in output and "holds the same run, finished; it is made again" in output
-    assert ("Epoch [1/2], Train Loss: " if left.config.preset == "report" else "Step 3, Train Loss: ") in output
+@pytest.mark.parametrize("given", [COURSEWORK, {**BEST, "steps": 3}], ids=["coursework", "best"])
+def test_the_same_seed_gives_the_same_weights(cats, given):
+    first, again, other = (training.fit(options(**given, seed=seed), cats).model.state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
