@@ -10,8 +10,7 @@
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
 Expect a test MSE of about 0.014 (PCA with 128 components: 0.005) after 20 to 75 s on 2 cores; the best preset takes 1
-to 3 minutes where the processor computes in bfloat16, 4 to 5 elsewhere.
-"""
+to 3 minutes where the processor computes in bfloat16, 4 to 5 elsewhere."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,13 +102,6 @@ def draw_styles(trained: Trained, splits: Splits, metrics: dict, config: Config,
     figures.reconstructions(rows, [pictures.names[column[0]] for column in columns], path)
 
 
-def load_reference(config: Config, splits: Splits) -> tuple[Autoencoder, dict]:
-    """The network in --reference, and its metrics. Raises UserError for one of other data."""
-    from lab import pretrained
-
-    return pretrained.load_reference(config.reference, config, splits.pictures)
-
-
 def evaluate(config: Config) -> dict:
     """Test the network of a finished run again. Returns its test numbers; writes nothing."""
     from lab import pretrained
@@ -128,7 +120,11 @@ def main(config: Config) -> dict:
         return runs.over_seeds(main, config)
     config = training.resolve_options(config)
     splits = data.load(config)
-    reference = load_reference(config, splits) if config.reference else None
+    reference = None
+    if config.reference:
+        from lab import pretrained
+
+        reference = pretrained.load_reference(config.reference, config, splits.pictures)
     with runs.opened(config, splits.pictures) as run:
         trained = training.fit(config, splits, run)
         metrics = test(trained, splits, config)

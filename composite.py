@@ -9,8 +9,7 @@
 
 z = z_target + strength x (z_featured - z_baseline), decoded by the network that Part 1 left in runs/autoencoder.
 Writes runs/composite/ and plots/composite_*.png; with other options, all into a folder of its own.
-Expect an MSE to the true picture of about 0.027: better than the unchanged target (0.041), no better than PCA.
-"""
+Expect an MSE to the true picture of about 0.027: better than the unchanged target (0.041), no better than PCA."""
 
 import re
 from dataclasses import dataclass, replace
@@ -81,24 +80,6 @@ def open_network(config: Config) -> tuple[Autoencoder, DataOptions, Path]:
     return model.to(training.choose_device(config.device)), options, folder
 
 
-def training_splits(model: Autoencoder, options: DataOptions) -> Splits:
-    """What the network was trained, validated and tested on. Raises UserError."""
-    pictures = data.load_styles(options)
-    if isinstance(model, MultiTaskAutoencoder):
-        pictures, _ = classes.classify(pictures)
-    return data.split(pictures, options)
-
-
-def equation_of(config: Config, pictures: Pictures) -> Equation:
-    """The pictures that are asked for. Raises UserError if there are none such, or too few pairs for the method."""
-    target, baseline, featured = (arithmetic.resolve_emoji(pictures, role, getattr(config, role)) for role in ROLES)
-    if config.truth == "auto":
-        truth = arithmetic.known_truth(pictures, target, featured)
-    else:
-        truth = arithmetic.resolve_emoji(pictures, "truth", config.truth)
-    return arithmetic.equation(pictures, target, baseline, featured, truth, config.method)
-
-
 def label(pictures: Pictures, i: int) -> str:
     """The name of an emoji, with its skin tone if it has one."""
     tone = names.tone(pictures.codes[i])
@@ -123,7 +104,9 @@ def resolve_folders(config: Config, pictures: Pictures, equation: Equation, mode
 def score(config: Config, pictures: Pictures, equation: Equation, small: Equation, spaces: dict) -> tuple[dict, int]:
     """The scores of the composite and of the answers to compare with; the index of the true or else nearest picture.
     `small` is the equation as indices into the spaces. Prints the scores."""
-    methods = {name: arithmetic.arithmetic_method(config.method) for name in spaces} | {"composite": config.method}
+    methods = {name: "difference" if config.method == "transplant" else config.method for name in spaces} | {
+        "composite": config.method
+    }
     answers = {name: compose(space, small, methods[name], [config.strength])[0] for name, space in spaces.items()}
     answers["unchanged_target"] = to_float(pictures.images[equation.target])
     errors = arithmetic.squared_errors(torch.stack(list(answers.values())), pictures.images)
@@ -230,10 +213,15 @@ def main(config: Config) -> dict:
         return runs.over_seeds(main, config)
     model, options, folder = open_network(config)
     pictures = data.load_pictures(config.source or options.source, keyword="")
-    equation = equation_of(config, pictures)
+    asked = [arithmetic.resolve_emoji(pictures, role, getattr(config, role)) for role in ROLES]
+    truth = arithmetic.known_truth(pictures, asked[0], asked[2])
+    truth = truth if config.truth == "auto" else arithmetic.resolve_emoji(pictures, "truth", config.truth)
+    equation = arithmetic.equation(pictures, *asked, truth, config.method)
     config = resolve_folders(config, pictures, equation, folder, options.source)
     with runs.opened(config, pictures) as run:
-        splits = training_splits(model, options)
+        trained_on = data.load_styles(options)
+        multi_task = isinstance(model, MultiTaskAutoencoder)
+        splits = data.split(classes.classify(trained_on)[0] if multi_task else trained_on, options)
         small, images = arithmetic.subset(equation, pictures)
         network, pixels = arithmetic.network_space(model, images), arithmetic.pixel_space(images)
         pca = training.fit_pca(splits.train.images, model.latent)

@@ -2,8 +2,7 @@
 
 python data.py                                   # counts, and plots/contact_sheet.png
 python data.py --source openmoji --also twemoji  # other styles, as further training material
-python data.py --source hub                      # the coursework's own dataset
-"""
+python data.py --source hub                      # the coursework's own dataset"""
 
 from collections import Counter
 from dataclasses import dataclass, replace

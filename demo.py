@@ -4,8 +4,7 @@
     python demo.py --port 8000
 
 Needs `pip install -r requirements-demo.txt`. It uses the networks in pretrained/. Only this machine sees the page; it
-asks nothing of other machines, and what it writes is in a temporary folder that is removed when it ends.
-"""
+asks nothing of other machines, and what it writes is in a temporary folder that is removed when it ends."""
 
 import contextlib
 import os

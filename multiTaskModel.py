@@ -9,8 +9,7 @@
 
 Writes runs/multitask/ and plots/multitask_*.png.
 Expect accuracy 1.0 and a combined loss below 0.03 in the coursework's order, after 15 to 40 s on 2 cores; with the best
-preset 1 to 3 minutes where the processor computes in bfloat16, 4 to 5 elsewhere.
-"""
+preset 1 to 3 minutes where the processor computes in bfloat16, 4 to 5 elsewhere."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -74,11 +73,6 @@ def baseline_errors(trained: Trained, splits: Splits, config: Config) -> dict[st
     return training.baseline_errors(pca, splits.test)
 
 
-def sad_probability(model, images: torch.Tensor) -> torch.Tensor:
-    """(N,) probabilities of sad, from (N, 3, 64, 64) uint8 images."""
-    return class_probabilities(model, images)[:, 1]
-
-
 def run_coursework(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> dict:
     """Copy, then split: the coursework's run, with its figures. Returns the metrics."""
     splits = data.split(pictures, config)
@@ -96,7 +90,7 @@ def test(trained: Trained, losses: dict, splits: Splits, labels: torch.Tensor, c
 
     errors = baseline_errors(trained, splits, config)
     truth = labels[splits.test.emoji]
-    predicted = (sad_probability(trained.model, splits.test.images) > 0.5).long()
+    predicted = (class_probabilities(trained.model, splits.test.images)[:, 1] > 0.5).long()
     confusion = confusion_matrix(truth, predicted, labels=range(len(CLASSES))).tolist()
     majority = labels[splits.train.emoji].mode().values
     majority_accuracy = (truth == majority).float().mean().item()
@@ -115,7 +109,7 @@ def draw(trained: Trained, splits: Splits, labels: torch.Tensor, metrics: dict, 
     pictures, model, names = splits.pictures, trained.model, list(CLASSES)
     chosen = splits.test.examples()
     images, latents = pictures.images[chosen], encode_all(model, pictures.images)
-    sad = (sad_probability(model, images) > 0.5).long()
+    sad = (class_probabilities(model, images)[:, 1] > 0.5).long()
     notes = [f"{names[label]},\npredicted {names[k]}" for label, k in zip(labels[chosen], sad)]
     made = decode_all(model, latents[chosen])
     rows = [("picture", images), (f"reconstruction\ntest MSE {metrics['test_mse']:.4f}", made)]
@@ -157,7 +151,10 @@ def cross_validate(pictures: Pictures, labels: torch.Tensor, config: Config, run
             tests = list(splits.tests().values())
             by_regression = classes.regression_probabilities(splits.train, labels, [part.images for part in tests])
             for part, regressed in zip(tests, by_regression):
-                sad = {"network": sad_probability(trained.model, part.images), "logistic_regression": regressed}
+                sad = {
+                    "network": class_probabilities(trained.model, part.images)[:, 1],
+                    "logistic_regression": regressed,
+                }
                 for name in predictions:
                     probability[name] += classes.mean_per_emoji(sad[name], part, count)
             print(f"seed {seed}, fold {fold + 1}/{folds}: accuracy over the images {losses['accuracy']:.4f}")

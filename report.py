@@ -2,8 +2,7 @@
 
 python report.py                     # write both
 python report.py --check             # fail if they are not what templates and records give
-python report.py --collect analogies # first take this record from runs/, and the figures that plots/ has
-"""
+python report.py --collect analogies # first take this record from runs/, and the figures that plots/ has"""
 
 import re
 from dataclasses import dataclass

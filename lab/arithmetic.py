@@ -114,11 +114,6 @@ FORMULAS = {  # of the attributes, in words
 }
 
 
-def arithmetic_method(method: str) -> str:
-    """The method of the pixel and PCA arithmetic to compare a composite with: a transplant needs no space."""
-    return "difference" if method == "transplant" else method
-
-
 @dataclass(frozen=True)
 class Equation:
     """target + featured - baseline = truth, as indices into pictures."""

@@ -1,6 +1,5 @@
 """The best preset: PCA on either side of the latent plus a convolutional residual that starts at zero, so that training
-only goes on from PCA; Muon; bfloat16 where the processor computes in it; refined latents. And adversarial examples.
-"""
+only goes on from PCA; Muon; bfloat16 where the processor computes in it; refined latents. And adversarial examples."""
 
 import math
 import time
@@ -154,17 +153,12 @@ def cpu_has_bfloat16() -> bool:
     return seconds[torch.bfloat16] < 0.8 * seconds[torch.float32]
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether `device` computes in bfloat16, instead of imitating it."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and cpu_has_bfloat16()
-
-
 def resolve_precision(options: TrainingRun) -> str:
     """What `auto` is on this device; for a run that is resumed, what its record says. Warns of slow bfloat16."""
     there = (read_run(options.out) if options.resume else None) or {"config": {}}
-    here = "bfloat16" if has_bfloat16(torch.device(options.device)) else "float32"
+    device = torch.device(options.device)
+    on_cuda = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    here = "bfloat16" if on_cuda or (device.type == "cpu" and cpu_has_bfloat16()) else "float32"
     chosen = there["config"].get("precision", here) if options.precision == "auto" else options.precision
     if chosen != here and chosen == "bfloat16":
         print("this machine only imitates bfloat16: expect ten times the time of float32")

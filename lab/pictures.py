@@ -88,11 +88,6 @@ class Pictures:
         lists = {name: [getattr(self, name)[i] for i in indices] for name in ("names", "codes", "styles")}
         return replace(self, images=self.images[indices], **lists)
 
-    def matching(self, keyword: str) -> "Pictures":
-        """The pictures whose names contain the keyword."""
-        kept = [i for i, name in enumerate(self.names) if normalise(keyword) in name]
-        return replace(self.take(kept), keyword=keyword)
-
     def without(self, names: Iterable[str]) -> "Pictures":
         """The pictures that are none of these emoji, twins and look-alikes included. Raises UserError if unknown."""
         chosen = []

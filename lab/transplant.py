@@ -2,8 +2,7 @@
 
 If a change of colours explains how featured differs from baseline, as between skin tones, the target gets that change.
 Otherwise the target's features give way to the featured face's, moved and scaled from head to head. A feature (eyes,
-mouth, tears) is a connected area that is neither the white ground nor of the colour of the head around it.
-"""
+mouth, tears) is a connected area that is neither the white ground nor of the colour of the head around it."""
 
 from dataclasses import dataclass
 
@@ -69,12 +68,6 @@ def head_of(inside: np.ndarray) -> np.ndarray:
     return opened if opened.any() else np.ones_like(inside)
 
 
-def bounding_box(head: np.ndarray) -> list[int]:
-    """First and last row, first and last column of an (H, W) head."""
-    (rows,), (columns,) = (head.any(axis).nonzero() for axis in (1, 0))
-    return [rows[0], rows[-1] + 1, columns[0], columns[-1] + 1]
-
-
 def head_colours(picture: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """(H, W) bool: pixels of the commonest colour, and of other colours of large areas as tall as a head has."""
     steps = np.rint(picture * (LEVELS - 1)).astype(int)
@@ -107,7 +100,8 @@ def take_apart(pictures: torch.Tensor) -> Faces:
         away = np.abs(drawn - plain).max(1, keepdims=True)
         head = inside & (away < NEAR)
     heads = np.stack([head_of(one) for one in inside[:, 0]])
-    boxes = np.array([bounding_box(one) for one in heads], float)
+    places = [ndimage.find_objects(one.astype(int))[0] for one in heads]
+    boxes = np.array([[rows.start, rows.stop, columns.start, columns.stop] for rows, columns in places], float)
     return Faces(drawn, inside, plain, (away / OPAQUE).clip(0, 1) * inside, heads[:, None], boxes)
 
 

@@ -4,21 +4,20 @@
     python -m studies.analogies --targets --out runs/targets  # hearts for eyes on a dog, a moon, a pizza ...
 
 No method has seen the answer. Networks and PCA are trained on the style's own faces, in three folds: a cat is composed
-by those that saw neither it nor two other cats. Skin tones and genders, of which few are faces, are composed by the
-first fold's. Masked paste and the retoucher are fitted on the other two styles, for a cat without that cat. Nothing is fitted
-in the transplant, but its thresholds were set by hand with all three styles in sight.
+by those that saw neither it nor two other cats. Skin tones and genders are composed by the first fold's: few of these
+answers are faces. Masked paste and the retoucher are fitted on the other two styles, for a cat without that cat.
+Nothing is fitted in the transplant, but its thresholds were set by hand with all three styles in sight.
 
-Each composite is ranked against the style's faces (cats) or all its pictures, its sources left out, ties counted against
-it. Eight composites have the same answer, so intervals are over the answers. Writes runs/analogies/ and
-plots/analogies_*.png. Needs requirements-noto.txt; the 18 networks take most of 10 to 20 minutes on 2 cores, once.
-"""
+A composite is ranked against the style's faces (cats) or all its pictures, its sources left out; ties count against it.
+Eight composites of cats have the same answer, so intervals are over the answers. Writes runs/analogies/ and
+plots/analogies_*.png. Needs requirements-noto.txt, and about 13 minutes on 2 cores, half of them for the networks, once."""
 
 import multiprocessing
 import os
 import textwrap
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -31,7 +30,7 @@ from torch import nn
 
 import data
 from lab import arithmetic, figures, names, networks, pretrained, runs, statistics, training
-from lab.arithmetic import ATTRIBUTES, COUNTERPARTS, Equation
+from lab.arithmetic import ATTRIBUTES, COUNTERPARTS
 from lab.options import KEYWORD, TrainingRun
 from lab.pictures import Pictures, generator, seed_for, to_float
 from lab.sources import STYLES
@@ -58,13 +57,14 @@ TARGETS = (
     "ghost", "baby", "snowman without snow", "tiger face", "jack-o-lantern", "alien monster", "pile of poo",
     "cow face", "nerd face",
 )  # fmt: skip
+HEARTS = "grinning face", "smiling face with heart-shaped eyes"  # the baseline and the featured of all targets
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Score composites on analogies with known answers, or show some on targets without one."""
 
-    targets: bool = False  # compose on sixteen targets without a true picture instead; no other option counts
+    targets: bool = False  # instead, put hearts for eyes on sixteen targets; only --out, --plots, --overwrite count
     count: int = 500  # analogies of skin tones, and of genders, in each style
     epochs: int = 30  # of the coursework's network, as in Part 1
     steps: int = 600  # of the best preset: a third of Part 1's
@@ -76,7 +76,7 @@ class Config:
     overwrite: bool = False  # replace the record in --out; trained networks stay
 
     def __post_init__(self):
-        cli.require_range(2, 10_000, count=self.count, epochs=self.epochs, steps=self.steps)
+        cli.require_range(1, 2**63, count=self.count)
 
 
 @dataclass(frozen=True, eq=False)  # compared and hashed as itself
@@ -90,9 +90,9 @@ class Style:
         """(N, 3, 64, 64) in [0, 1]."""
         return to_float(self.pictures.images[indices])
 
-    def sources(self, family: str) -> list[torch.Tensor]:
-        """The pictures of targets, baselines and featured."""
-        return [self.images(part) for part in self.analogies[family][:3]]
+    def parts(self, family: str) -> list[torch.Tensor]:
+        """The pictures of targets, baselines, featured and truths."""
+        return [self.images(part) for part in self.analogies[family]]
 
     def answers(self, family: str) -> list[str]:
         """The name of each analogy's truth; skin-tone twins are one."""
@@ -108,22 +108,19 @@ def open_style(style: str, count: int) -> Style:
 def training_of(config: Config, style: str, fold: int, preset: str) -> TrainingRun:
     """The training of a preset's network on a style's faces without a fold's cats. Raises UserError."""
     folder = config.out / "networks" / f"{preset}-{style}-{fold}"
-    budget = {"epochs": config.epochs} if preset == "coursework" else {"steps": config.steps}
-    budget |= {"precision": config.precision} if preset == "best" else {}
-    places = {"device": config.device, "out": folder, "plots": folder}
+    budget = {"steps": config.steps, "precision": config.precision} if preset == "best" else {"epochs": config.epochs}
     return training.resolve_options(TrainingRun(
         source=style, keyword=KEYWORD, hold_out=tuple(CATS[fold::FOLDS]), preset=preset, latent=config.latent,
-        **budget, **places,
+        device=config.device, out=folder, plots=folder, **budget,
     ))  # fmt: skip
 
 
 def train_network(options: TrainingRun) -> None:
     """Train the network, or continue with it, unless it is there. Raises UserError for another one."""
     torch.set_num_threads(1)  # as many processes as there are cores
-    if (options.out / runs.METRICS).exists():
-        there = pretrained.recorded_options(options.out, TrainingRun)
-        if replace(there, device=options.device, plots=options.plots) == options:
-            return
+    finished = (options.out / runs.METRICS).exists() and pretrained.recorded_options(options.out, TrainingRun)
+    if finished and replace(finished, device=options.device, plots=options.plots) == options:
+        return
     splits = data.split(data.load_styles(options), options)
     with runs.opened(replace(options, resume=runs.is_unfinished(options.out)), splits.pictures) as run:
         trained = training.fit(options, splits, run, training={"network": options.out.name})
@@ -137,37 +134,30 @@ def spaces_without(config: Config, style: str, fold: int) -> dict:
     """By name, functions from (N, 3, 64, 64) images to a Space that has not seen a fold's cats."""
     options = training_of(config, style, fold, "coursework")
     pca = training.fit_pca(data.split(data.load_styles(options), options).train.images, config.latent)
-    made = {"PCA": lambda images: arithmetic.pca_space(images, pca)}
-    for preset in ("coursework", "best"):
-        model = networks.load(training_of(config, style, fold, preset).out)
-        made[preset] = lambda images, model=model: arithmetic.network_space(model, images)
-    return made
+    models = {preset: networks.load(training_of(config, style, fold, preset).out) for preset in ("coursework", "best")}
+    spaces = {preset: partial(arithmetic.network_space, model) for preset, model in models.items()}
+    return {"PCA": partial(arithmetic.pca_space, pca=pca), **spaces}
 
 
 def compose_by_arithmetic(config: Config, style: Style, family: str) -> dict[str, torch.Tensor]:
     """Each method's (N, 3, 64, 64) composites, a cat's in spaces that have not seen it.
     The ways to an attribute that learn from cats are for cats alone."""
     analogies, cats = style.analogies[family], families.cats(style.pictures)
-    fold_of = {int(cat): k % FOLDS for k, cat in enumerate(cats[0])} if family == "cats" else {}
-    folds, found = torch.tensor([fold_of.get(i, 0) for i in analogies.truth.tolist()]), {}
-    used = torch.cat([*analogies, cats.flatten()]).unique()
-    place = {i: row for row, i in enumerate(used.tolist())}
-    pairs = [(place[cat], place[human]) for cat, human in cats.T.tolist()]
-    rows = [[place[i] for i in row] for row in zip(*(part.tolist() for part in analogies))]
+    used, places = torch.cat([*analogies, *cats]).unique(return_inverse=True)
+    *parts, pairs = places.split([len(analogies.truth)] * 4 + [cats.numel()])
+    rows, pairs = torch.stack(parts, 1), pairs.view_as(cats).T.tolist()
+    folds = ((analogies.truth[:, None] == cats[0]) * (torch.arange(len(CATS)) % FOLDS)).sum(1)  # 0 for other emoji
+    methods = {name: how for name, how in ARITHMETIC.items() if family == "cats" or how[1] == "difference"}
+    found = {method: torch.empty(len(rows), 3, 64, 64) for method in methods}
     for fold in folds.unique().tolist():
         spaces = spaces_without(config, style.pictures.source, fold)
         spaces = {name: make(style.pictures.images[used]) for name, make in spaces.items()}
-        chosen = (folds == fold).nonzero().flatten()
-        for method, (name, attribute) in ARITHMETIC.items():
-            if attribute != "difference" and family != "cats":
-                continue
+        for method, (name, attribute) in methods.items():
             z, latents = spaces[name].latents, []
-            for target, baseline, featured, truth in (rows[i] for i in chosen):
+            for target, baseline, featured, truth in rows[folds == fold].tolist():
                 known = [pair for pair in pairs if pair[0] != truth]
                 latents.append(z[target] + ATTRIBUTES[attribute](z, target, baseline, featured, known))
-            found.setdefault(method, torch.empty(len(rows), 3, 64, 64))[chosen] = spaces[name].decode(
-                torch.stack(latents)
-            )
+            found[method][folds == fold] = spaces[name].decode(torch.stack(latents))
     return found
 
 
@@ -184,8 +174,7 @@ class Paste:
         """(N, 3, H, W) pictures in [0, 1] to their composites. Nothing is pasted from beyond the picture's edge."""
         differs = ((featured - baseline).abs().amax(1, keepdim=True) > self.threshold).float()
         region = nn.functional.max_pool2d(differs, 2 * self.grown + 1, stride=1, padding=self.grown)
-        down = 2 * self.down / target.shape[2]  # affine_grid counts in half sides, and wants the way back
-        back = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, -down]]) / self.scale
+        back = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, -2 * self.down / target.shape[2]]]) / self.scale  # half sides
         grid = nn.functional.affine_grid(back.expand(len(target), 2, 3), target.shape, align_corners=False)
         region = nn.functional.grid_sample(region, grid, align_corners=False)
         pasted = nn.functional.grid_sample(featured, grid, padding_mode="border", align_corners=False)
@@ -199,7 +188,7 @@ PASTES = [Paste(*numbers) for numbers in product((0.2, 0.35, 0.5), (0, 1, 3), (0
 def paste_errors(style: Style, family: str) -> tuple[Analogies, torch.Tensor, torch.Tensor]:
     """Some analogies, (P,) the indices of their truths and targets, and (pastes, analogies, P) MSE to these."""
     known = style.analogies[family].where(slice(FITTED))
-    sources, pool = [style.images(part) for part in known[:3]], torch.cat([known.truth, known.target]).unique()
+    sources, pool = [style.images(part) for part in known[:3]], torch.cat([known.target, known.truth]).unique()
     errors = [arithmetic.squared_errors(paste(*sources), style.pictures.images[pool]) for paste in PASTES]
     return known, pool, torch.stack(errors)
 
@@ -210,50 +199,45 @@ def choose_paste(others: list[Style], family: str, without: str | None) -> Paste
     right, mse = torch.zeros(len(PASTES)), torch.zeros(len(PASTES))
     for style in others:
         known, pool, errors = paste_errors(style, family)
-        hidden = torch.tensor([i for i, name in enumerate(style.pictures.names) if name == without], dtype=torch.int64)
-        rows = ~(torch.isin(known.truth, hidden) | torch.isin(known.target, hidden))
-        columns = ~torch.isin(pool, hidden)
+        hidden = torch.tensor([name == without for name in style.pictures.names])
+        rows, columns = ~(hidden[known.target] | hidden[known.truth]), ~hidden[pool]
         errors, truth = errors[:, rows][:, :, columns], torch.searchsorted(pool[columns], known.truth[rows])
         right += (errors.argmin(2) == truth).float().mean(1)
         mse += errors[:, torch.arange(len(truth)), truth].mean(1)
     return PASTES[max(range(len(PASTES)), key=lambda i: (right[i].item(), -mse[i].item()))]
 
 
-def compose_by_paste(style: Style, others: list[Style], family: str) -> torch.Tensor:
-    """(N, 3, 64, 64) composites; each cat's by what was chosen without it."""
-    answers, sources = np.array(style.answers(family)), style.sources(family)
-    composites = torch.empty_like(sources[0])
+def compose_by_paste(style: Style, others: list[Style], family: str) -> tuple[torch.Tensor, list[dict]]:
+    """(N, 3, 64, 64) composites, each cat's by what was chosen without it; and what was chosen, for the record."""
+    (*sources, truth), answers, chosen = style.parts(family), style.answers(family), []
+    composites = torch.empty_like(truth)
     for answer in dict.fromkeys(answers) if family == "cats" else [None]:
-        rows = torch.from_numpy(answers == answer) if answer else torch.ones(len(answers), dtype=torch.bool)
-        composites[rows] = choose_paste(others, family, answer)(*(source[rows] for source in sources))
-    return composites
+        rows, paste = np.array(answers) == answer if answer else slice(None), choose_paste(others, family, answer)
+        composites[rows] = paste(*(source[rows] for source in sources))
+        chosen.append({"style": style.pictures.source, "family": family, "answer": answer, **asdict(paste)})
+    return composites, chosen
 
 
-def retouch(learned_on: list[torch.Tensor], composites: list[torch.Tensor], steps: int = 200) -> torch.Tensor:
-    """(N, 3, 64, 64) composites, retouched by a small residual network that learned against a patch critic.
-    It learned on (composites, target, featured, truth), and retouches (composites, target, featured). The critic tells
-    its output from true pictures (Isola et al. 2017, "Image-to-image translation with conditional adversarial
-    networks"), with the hinge loss (Lim and Ye 2017, "Geometric GAN")."""
+def retouch(learned_on: list[np.ndarray], composites: list[np.ndarray], steps: int = 200) -> np.ndarray:
+    """(N, 3, H, W) composites, retouched by a small residual network from (composites, target, featured).
+    It learns on these and the truth, against a patch critic (Isola et al. 2017, "Image-to-image translation with
+    conditional adversarial networks") with the hinge loss (Lim and Ye 2017, "Geometric GAN")."""
     torch.set_num_threads(1)  # as many processes as there are cores
-    learned_on, composites = (
-        [part.to(memory_format=torch.channels_last) for part in parts] for parts in (learned_on, composites)
-    )
+    known, given = ([torch.from_numpy(part) for part in parts] for parts in (learned_on, composites))
     width, batch, realism, order = 32, 32, 0.01, generator("retouching", 0)
     torch.manual_seed(seed_for("weights of the retoucher", 0))
     layers = [nn.Conv2d(9, width, 3, padding=1), nn.ReLU()]
     for dilation in (1, 2, 4):
         layers += [nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation), nn.ReLU()]
-    change = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1))
-    nn.init.zeros_(change[-1].weight)  # it starts as the identity
-    nn.init.zeros_(change[-1].bias)
-    critic = nn.Sequential(
-        nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(width, 2 * width, 4, 2, 1), nn.LeakyReLU(0.2),
-        nn.Conv2d(2 * width, 1, 3, 1, 1),
-    )  # fmt: skip
+    change = nn.Sequential(*layers, nn.Conv2d(width, 3, 3, padding=1)).to(memory_format=torch.channels_last)
+    for parameter in change[-1].parameters():
+        nn.init.zeros_(parameter)  # it starts as the identity
+    layers = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(width, 2 * width, 4, 2, 1), nn.LeakyReLU(0.2)]
+    critic = nn.Sequential(*layers, nn.Conv2d(2 * width, 1, 3, 1, 1)).to(memory_format=torch.channels_last)
     optimizers = [torch.optim.Adam(model.parameters(), 1e-3, (0.5, 0.99)) for model in (change, critic)]
     for _ in range(steps):
-        rows = torch.randint(len(learned_on[0]), (batch,), generator=order)
-        *inputs, truth = (part[rows] for part in learned_on)
+        rows = torch.randint(len(known[0]), (batch,), generator=order)
+        *inputs, truth = (part[rows] for part in known)
         made = inputs[0] + change(torch.cat(inputs, 1))
         loss = (made - truth).square().mean() - realism * critic(made).mean()
         doubt = (1 - critic(truth)).relu().mean() + (1 + critic(made.detach())).relu().mean()
@@ -262,35 +246,28 @@ def retouch(learned_on: list[torch.Tensor], composites: list[torch.Tensor], step
             value.backward(inputs=optimizer.param_groups[0]["params"])
             optimizer.step()
     with torch.no_grad():
-        parts = zip(*(part.split(batch) for part in composites))
-        return torch.cat([(part[0] + change(torch.cat(part, 1))).clamp(0, 1) for part in parts])
+        parts = zip(*(part.split(batch) for part in given))
+        return torch.cat([(part[0] + change(torch.cat(part, 1))).clamp(0, 1) for part in parts]).numpy()
 
 
 def add_retouched(found: dict[str, dict], styles: dict[str, Style], pool: ProcessPoolExecutor) -> None:
     """Add to each style's composites two methods', retouched by what was learned on the other styles, not on cats."""
-    jobs = [*product(styles, (COURSEWORK, TRANSPLANT))]
-    learned_on, to_retouch = [], []
+    jobs, learned_on, composites = [*product(styles, (COURSEWORK, TRANSPLANT))], [], []
     for name, method in jobs:
         known, own = [], []
-        for other, family in product(styles, FAMILIES):
-            style, made = styles[other], found[other][family][method]
-            target, _, featured = style.sources(family)
+        for (other, style), family in product(styles.items(), FAMILIES):
+            target, _, featured, truth = style.parts(family)
+            parts = found[other][family][method], target, featured, truth
             if other == name:
-                own.append((made, target, featured))
+                own.append(parts[:3])
             elif family != "cats":
-                truth = style.images(style.analogies[family].truth)
-                known.append([part[:RETOUCHED] for part in (made, target, featured, truth)])
-        learned_on.append([torch.cat(parts) for parts in zip(*known)])
-        to_retouch.append([torch.cat(parts) for parts in zip(*own)])
-    for (name, method), retouched in zip(jobs, pool.map(retouch, learned_on, to_retouch)):
+                known.append([part[:RETOUCHED] for part in parts])
+        learned_on.append([torch.cat(parts).numpy() for parts in zip(*known)])  # tensors would need shared memory
+        composites.append([torch.cat(parts).numpy() for parts in zip(*own)])
+    for (name, method), retouched in zip(jobs, pool.map(retouch, learned_on, composites)):
         sizes = [len(found[name][family][method]) for family in FAMILIES]
-        for family, composites in zip(FAMILIES, retouched.split(sizes)):
-            found[name][family][f"{method}, retouched"] = composites
-
-
-def gradient_energy(pictures: torch.Tensor) -> torch.Tensor:
-    """(N,) the sum of squared differences between neighbours, of (N, 3, H, W) pictures."""
-    return sum(pictures.diff(dim=axis).square().sum((1, 2, 3)) for axis in (2, 3))
+        for family, part in zip(FAMILIES, torch.from_numpy(retouched).split(sizes)):
+            found[name][family][f"{method}, retouched"] = part
 
 
 def score(composites: torch.Tensor, style: Style, family: str) -> dict[str, np.ndarray]:
@@ -299,96 +276,97 @@ def score(composites: torch.Tensor, style: Style, family: str) -> dict[str, np.n
     top1_shifted: top1 with each distance the least over shifts of up to SHIFT pixels."""
     from torchmetrics.functional.image import structural_similarity_index_measure as ssim  # takes 1.5 s to import
 
-    analogies, pictures = style.analogies[family], style.pictures
-    pool = [i for i, name in enumerate(pictures.names) if family != "cats" or KEYWORD in name]
-    place = {i: row for row, i in enumerate(pool)}
-    truth = [place[i] for i in analogies.truth.tolist()]
-    sources = [[place[i] for i in each] for each in analogies.sources()]
-    errors = arithmetic.squared_errors(composites, pictures.images[pool])
-    ranks, answers = np.array(arithmetic.ranks(errors, truth, sources)), style.images(analogies.truth)
-    found = {"top1": (ranks == 1).astype(float), "mrr": 1 / ranks}
+    pool = torch.tensor([i for i, name in enumerate(style.pictures.names) if family != "cats" or KEYWORD in name])
+    pictures, answers = style.pictures.images[pool], style.images(style.analogies[family].truth)
+    *sources, truth = (torch.searchsorted(pool, part).tolist() for part in style.analogies[family])
+    errors = arithmetic.squared_errors(composites, pictures)
+    ranks = np.array(arithmetic.ranks(errors, truth, list(zip(*sources))))
+    mse = errors[range(len(truth)), truth].double().numpy()
+    found = {"top1": (ranks == 1).astype(float), "mrr": 1 / ranks, "mse": mse}
     if family == "cats":
         side, padded = composites.shape[-1], nn.functional.pad(composites, [SHIFT] * 4, mode="replicate")
         moved = (padded[:, :, y : y + side, x : x + side] for y, x in product(range(2 * SHIFT + 1), repeat=2))
-        near = torch.stack([arithmetic.squared_errors(each, pictures.images[pool]) for each in moved]).amin(0)
-        found["top1_shifted"] = (np.array(arithmetic.ranks(near, truth, sources)) == 1).astype(float)
-    found["mse"] = errors[range(len(truth)), truth].double().numpy()
+        near = torch.stack([arithmetic.squared_errors(each, pictures) for each in moved]).amin(0)
+        ranks = np.array(arithmetic.ranks(near, truth, list(zip(*sources))))
+        found["top1_shifted"] = (ranks == 1).astype(float)
     found["ssim"] = ssim(composites, answers, data_range=1.0, reduction="none").double().numpy()
-    found["sharpness"] = (gradient_energy(composites) / gradient_energy(answers)).double().numpy()
+    energy = [sum(each.diff(dim=axis).square().sum((1, 2, 3)) for axis in (2, 3)) for each in (composites, answers)]
+    found["sharpness"] = (energy[0] / energy[1]).double().numpy()
     return found
 
 
-def summarize(scores: dict[str, np.ndarray], pixels: dict[str, np.ndarray], answers: list[str]) -> dict:
-    """Each score's mean over the analogies; the mean over the answers with its 95% interval, by a bootstrap over them;
-    and the mean difference to pixel arithmetic over the answers, with its interval (Student's t)."""
-    groups = [np.array(answers) == answer for answer in dict.fromkeys(answers)]
+def summarize(scores: dict[str, np.ndarray], answers: list[str], pixels: dict[str, np.ndarray] | None) -> dict:
+    """Each score's mean over the analogies, and its mean over the answers with the 95% interval of a bootstrap.
+    With the scores of pixel arithmetic, for cats, also each answer's value, and the mean difference to pixel arithmetic
+    over the answers, with its 95% interval and p (Student's t)."""
+    from scipy import stats  # takes half a second to import
+
+    distinct, place = np.unique(answers, return_inverse=True)
     found = {}
     for name, values in scores.items():
-        each, other = (np.array([part[group].mean() for group in groups]) for part in (values, pixels[name]))
-        mean, half = statistics.mean_and_interval(each - other)
-        found[name] = {
-            "mean": float(values.mean()), "by_answer": float(each.mean()),
-            "interval": statistics.bootstrap_interval(each), "each": each.tolist() if len(each) == len(CATS) else None,
-            "minus_pixels": {"mean": mean, "interval": [mean - half, mean + half]},
-        }  # fmt: skip
+        each = np.bincount(place, values) / np.bincount(place)
+        found[name] = {"mean": float(values.mean()), "by_answer": float(each.mean())}
+        found[name]["interval"] = statistics.bootstrap_interval(each)
+        if pixels:
+            minus = each - np.bincount(place, pixels[name]) / np.bincount(place)
+            mean, half = statistics.mean_and_interval(minus)
+            p = float(stats.ttest_1samp(minus, 0).pvalue) if half else float(mean == 0)
+            found[name]["each"] = dict(zip(distinct.tolist(), each.tolist()))
+            found[name]["minus_pixels"] = {"mean": mean, "interval": [mean - half, mean + half], "p": p}
     return found
 
 
-def composites_of(config: Config, styles: dict[str, Style]) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
-    """(N, 3, 64, 64) composites, by style, family and method."""
-    found = {name: {} for name in styles}
+def compose_all(config: Config, styles: dict[str, Style]) -> tuple[dict[str, dict[str, dict]], list[dict]]:
+    """(N, 3, 64, 64) composites, by style, family and method; and the pastes that were chosen, for the record."""
+    found, pastes = {name: {} for name in styles}, []
     for (name, style), family in product(styles.items(), FAMILIES):
         print(f"composing {family} of {name}", flush=True)
-        others, (target, baseline, featured) = [styles[o] for o in styles if o != name], style.sources(family)
+        target, baseline, featured, _ = style.parts(family)
+        pasted, chosen = compose_by_paste(style, [styles[other] for other in styles if other != name], family)
+        pastes += chosen
         found[name][family] = {
             "unchanged target": target,
             PIXELS: (target + featured - baseline).clamp(0, 1),
             **compose_by_arithmetic(config, style, family),
-            PASTE: compose_by_paste(style, others, family),
+            PASTE: pasted,
             TRANSPLANT: transplant(target, baseline, featured),
         }
-    return found
+    return found, pastes
 
 
-def draw_sheets(config: Config, name: str, style: Style, composites: dict[str, torch.Tensor], right: dict) -> None:
+def draw_sheets(config: Config, style: Style, composites: dict[str, torch.Tensor], scores: dict[str, dict]) -> None:
     """The 72 composites of the methods in SHEETS, the right ones marked."""
-    cats = families.cats(style.pictures)[0]
-    place = {i: k for k, i in enumerate(cats.tolist())}
-    pairs = [(place[i], place[j]) for i, j in zip(*(style.analogies["cats"][k].tolist() for k in (0, 3)))]
+    cats, found, name = families.cats(style.pictures)[0], style.analogies["cats"], style.pictures.source
+    pairs = torch.stack([(part[:, None] == cats).int().argmax(1) for part in (found.target, found.truth)], 1).tolist()
     for short, method in SHEETS.items():
-        title = f"{method}, {name}, answers unseen: {int(right[method].sum())} of {len(pairs)} right"
-        path = config.plots / f"analogies_{short}_{name}.png"
-        marks = right[method] == 1
-        print("figure", figures.analogy_sheet(style.images(cats), pairs, composites[method], marks, title, path))
+        right, path = scores[method]["top1"] == 1, config.plots / f"analogies_{short}_{name}.png"
+        title = f"{method}, {name}, answers unseen: {right.sum()} of {len(pairs)} right"
+        print("figure", figures.analogy_sheet(style.images(cats), pairs, composites[method], right, title, path))
 
 
 def compose_on_targets(config: Config) -> dict:
     """Heart-shaped eyes on TARGETS, by the coursework's network and by transplant. Draws, and returns the record."""
     pictures, model = data.load_pictures("twemoji", keyword=""), pretrained.load("coursework")
-    asked = [
-        names.find(pictures.names, name) for name in (*TARGETS, "grinning face", "smiling face with heart-shaped eyes")
-    ]
-    *targets, baseline, featured = asked
+    *targets, baseline, featured = places = [names.find(pictures.names, name) for name in (*TARGETS, *HEARTS)]
+    images = to_float(pictures.images[places])
+    z = networks.encode_all(model, images)
+    made = {
+        COURSEWORK: networks.decode_all(model, z[:-2] + z[-1] - z[-2]),
+        TRANSPLANT: transplant(images[:-2], *(images[[k] * len(targets)] for k in (-2, -1))),
+    }
     with runs.opened(config, pictures) as run:
-        rows, made = [], {COURSEWORK: [], TRANSPLANT: []}
-        for target, method in product(targets, made):
-            equation = Equation(target, baseline, featured, None, [])
-            small, images = arithmetic.subset(equation, pictures)
-            transplanted = method == TRANSPLANT
-            space = arithmetic.pixel_space(images) if transplanted else arithmetic.network_space(model, images)
-            made[method] += arithmetic.compose(space, small, "transplant" if transplanted else "difference")
-            nearest, mse = arithmetic.nearest(
-                arithmetic.squared_errors(made[method][-1][None], pictures.images)[0], equation
-            )
-            about = {"target": pictures.names[target], "method": method}
-            rows.append(about | {"nearest": pictures.names[nearest], "mse": mse})
-        for number, part in enumerate(torch.arange(len(targets)).split(8), 1):
-            shown = [("target", pictures.images[[targets[i] for i in part]])]
-            shown += [(method.replace(" ", "\n"), [made[method][i] for i in part]) for method in made]
-            transplants = [row for row in rows if row["method"] == TRANSPLANT]
-            notes = ["\n".join(textwrap.wrap(f"nearest: {transplants[i]['nearest']}", 17)) for i in part]
-            titles = [transplants[i]["target"] for i in part]
-            figures.reconstructions(shown, titles, config.plots / f"analogies_targets_{number}.png", notes)
+        rows = []
+        for method, composites in made.items():
+            for target, errors in zip(targets, arithmetic.squared_errors(composites, pictures.images)):
+                errors[[target, baseline, featured]] = torch.inf
+                row = {"target": pictures.names[target], "method": method, "nearest": pictures.names[errors.argmin()]}
+                rows.append(row | {"mse": errors.min().item()})
+        for number, part in enumerate((slice(8), slice(8, 16)), 1):
+            shown = [("target", images[part]), *((name.replace(" ", "\n"), made[name][part]) for name in made)]
+            drawn = [row for row in rows if row["method"] == TRANSPLANT][part]
+            notes = ["\n".join(textwrap.wrap(f"nearest: {row['nearest']}", 17)) for row in drawn]
+            titles, path = [row["target"] for row in drawn], config.plots / f"analogies_targets_{number}.png"
+            print("figure", figures.reconstructions(shown, titles, path, notes))
         return run.finish({"rows": rows})
 
 
@@ -402,21 +380,19 @@ def main(config: Config) -> dict:
         trainings = [training_of(config, *each) for each in product(styles, range(FOLDS), ("best", "coursework"))]
         with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
             list(pool.map(train_network, trainings))
-            rows, found = [], composites_of(config, styles)
+            rows, (found, pastes) = [], compose_all(config, styles)
             print("retouching", flush=True)
             add_retouched(found, styles, pool)
         for (name, style), family in product(styles.items(), FAMILIES):
             scores = {method: score(made, style, family) for method, made in found[name][family].items()}
-            answers = style.answers(family)
+            answers, pixels = style.answers(family), scores[PIXELS] if family == "cats" else None
             for method, each in scores.items():
                 about = {"style": name, "family": family, "method": method, "analogies": len(answers)}
-                rows.append(about | summarize(each, scores[PIXELS], answers))
-                low, high = rows[-1]["top1"]["interval"]
-                print(f"{name:9}{family:11}{method:41} top-1 {rows[-1]['top1']['by_answer']:.3f} "
-                      f"({low:.2f} to {high:.2f}), MSE {rows[-1]['mse']['mean']:.4f}")  # fmt: skip
+                rows.append(about | {"answers": len(set(answers))} | summarize(each, answers, pixels))
+                print(f"{name:9}{family:11}{method:41} top-1 {rows[-1]['top1']['by_answer']:.3f}")
             if family == "cats":
-                draw_sheets(config, name, style, found[name][family], {m: each["top1"] for m, each in scores.items()})
-        return run.finish({"rows": rows})
+                draw_sheets(config, style, found[name][family], scores)
+        return run.finish({"rows": rows, "pastes": pastes})
 
 
 if __name__ == "__main__":

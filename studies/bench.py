@@ -6,8 +6,7 @@
     python -m studies.bench --quick        # 2 to 4 minutes, to see that it works; its numbers mean nothing
 
 Every run is a process of its own, timed from outside; where times are compared, the runs take turns. Needs Linux or
-macOS, and for styles `pip install -r requirements-noto.txt`. Writes runs/bench/: results.json, and a folder per run.
-"""
+macOS, and for styles `pip install -r requirements-noto.txt`. Writes runs/bench/: results.json, and a folder per run."""
 
 import json
 import os

@@ -8,8 +8,7 @@ A network is trained and tested on emoji it has never seen, next to a PCA of the
 components. Every setting meets the same seeds; a seed decides the fold and the weights, so verdicts are on paired
 differences. They are given after 300, 1,000 and 3,000 steps, and the last counts. Writes runs/experiments/NAME.json and
 plots/experiment_NAME.png, for the best preset NAME_best; finished trials are kept in runs/experiments/trials/ and not
-computed again. Expect 15 to 25 minutes each on 2 cores, and an hour for styles, which needs requirements-noto.txt.
-"""
+computed again. Expect 15 to 25 minutes each on 2 cores, and an hour for styles, which needs requirements-noto.txt."""
 
 import contextlib
 import hashlib
@@ -18,7 +17,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -59,20 +57,14 @@ class Config:
         cli.require_range(1, 1000, workers=self.workers)
 
 
-def start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end with it, even if it was killed."""
-
-    def end_with_parent():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
+def ignore_interrupts() -> None:
+    """Leave Ctrl-C to the parent, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def in_processes(trials: dict[Key, Trial], workers: int) -> Iterator[tuple[Key, dict]]:
     """Each trial's metrics as they come. A process opens the pictures once, for all its trials."""
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), ignore_interrupts) as pool:
         futures = {pool.submit(measure, trial): key for key, trial in trials.items()}
         try:
             for future in as_completed(futures):

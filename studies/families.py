@@ -1,9 +1,9 @@
 """Analogies with a right answer, as tables of emoji: cats and humans, skin tones, genders.
 
 In a table a row is what is drawn and a column is how: (cat, human) by expression, a person by skin tone. Any two rows
-and two columns are an analogy: target + (featured - baseline) = truth, with target and truth in one row.
-"""
+and two columns are an analogy: target + (featured - baseline) = truth, with target and truth in one row."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import torch
@@ -28,10 +28,6 @@ class Analogies(NamedTuple):
     def where(self, kept: torch.Tensor) -> "Analogies":
         """Those that an (N,) mask, slice or index keeps."""
         return Analogies(*(part[kept] for part in self))
-
-    def sources(self) -> list[tuple[int, int, int]]:
-        """Target, baseline and featured of each analogy."""
-        return list(zip(*(part.tolist() for part in self[:3])))
 
 
 def table_of(cells: dict[tuple, int]) -> torch.Tensor:
@@ -98,9 +94,7 @@ def analogies_of(pictures: Pictures, family: str, count: int) -> Analogies:
     """All analogies of cats, or `count` of another family, where no other emoji looks the same as the truth."""
     table, random = FAMILIES[family](pictures), generator(f"{family} of {pictures.source}", 0)
     found = every(table) if family == "cats" else draw(table, 2 * count, random)
-    seen = {}
-    for image in pictures.images:
-        key = image.numpy().tobytes()
-        seen[key] = seen.get(key, 0) + 1
-    kept = found.where(torch.tensor([seen[pictures.images[i].numpy().tobytes()] == 1 for i in found.truth]))
+    looks = [image.numpy().tobytes() for image in pictures.images]
+    counts = Counter(looks)
+    kept = found.where(torch.tensor([counts[looks[i]] == 1 for i in found.truth], dtype=torch.bool))
     return kept if family == "cats" else kept.where(slice(count))

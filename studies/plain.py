@@ -3,8 +3,7 @@
     python -m studies.plain runs/plain.json --epochs 30
 
 Pillow and torchvision decode and augment a picture at every access, in float32, with the default loader and the default
-layout. Prints the validation MSE of every epoch, and prints and saves the test MSE and the seconds of training.
-"""
+layout. Prints the validation MSE of every epoch, and prints and saves the test MSE and the seconds of training."""
 
 import argparse
 import json
@@ -26,15 +25,9 @@ class EmojiDataset(Dataset):
     def __init__(self, rows, copies):
         self.rows, self.copies = rows, copies
         self.exact = transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])
-        self.augmented = transforms.Compose(
-            [
-                transforms.Resize((64, 64)),
-                transforms.RandomHorizontalFlip(),
-                transforms.RandomRotation(10, fill=255),
-                transforms.ColorJitter(0.2, 0.2, 0.2, 0.1),
-                transforms.ToTensor(),
-            ]
-        )
+        random = [transforms.RandomHorizontalFlip(), transforms.RandomRotation(10, fill=255)]
+        random.append(transforms.ColorJitter(0.2, 0.2, 0.2, 0.1))
+        self.augmented = transforms.Compose([transforms.Resize((64, 64)), *random, transforms.ToTensor()])
 
     def __len__(self):
         return len(self.rows) * (1 + self.copies)

@@ -1,7 +1,6 @@
 """One trial of an experiment: a preset's training, with what the experiment varies, tested on emoji it has never seen.
 
-Nothing here is run by itself: `python -m studies.experiments NAME` computes many trials.
-"""
+Nothing here is run by itself: `python -m studies.experiments NAME` computes many trials."""
 
 import json
 import time

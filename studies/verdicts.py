@@ -1,7 +1,6 @@
 """What came out of an experiment: verdicts on its hypotheses, and means and spreads of its settings, as text for REPORT.
 
-A trial's metrics are numbers, and lists over the steps at which it was tested (CURVES). Needs no torch.
-"""
+A trial's metrics are numbers, and lists over the steps at which it was tested (CURVES). Needs no torch."""
 
 from dataclasses import asdict
 from typing import Sequence

@@ -5,105 +5,205 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from lab import figures, pretrained
+import data
+from lab import arithmetic, cli, figures, pretrained, runs
 from lab.arithmetic import COUNTERPARTS
 from lab.options import TrainingRun
+from lab.pictures import SIZE, Pictures, generator
 from studies import analogies, families
-from studies.analogies import CATS, FOLDS, Style
-from studies.families import FAMILIES, Analogies
+from studies.analogies import CATS, FOLDS, PASTES, Config, Paste, Style
+from studies.families import FAMILIES, MISSING, Analogies
+
+CODES = ["1F44B", "1F44B-1F3FB", "1F44B-1F3FF", "1F44D", "1F44D-1F3FB", "1F44D-1F3FF", "1F680", ""]
+COUPLE = "1F9D1-1F3FB-200D-1F91D-200D-1F9D1-1F3FF"  # two people of two tones
+GENDERS = ["1F468-200D-1F373", "1F469-200D-1F373", "1F3C3-200D-2642", "1F3C3-200D-2640", "1F3C3", "1F468"]
 
 
-@pytest.fixture(scope="module")
-def twemoji(everything):
-    return Style(everything, {family: families.analogies_of(everything, family, 20) for family in FAMILIES})
+def pictures_of(names: list[str], codes: list[str] = (), source: str = "made") -> Pictures:
+    """Pictures of random pixels, others for each source."""
+    shape = (len(names), 3, SIZE, SIZE)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator(source, 0))
+    return Pictures(source, names, images, [*codes] or [""] * len(names), [source] * len(names))
 
 
-def test_tables_put_the_same_emoji_in_a_row(everything):
-    cats = families.cats(everything)
-    assert [everything.names[i] for i in cats[0]] == list(COUNTERPARTS)
-    assert [everything.names[i] for i in cats[1]] == list(COUNTERPARTS.values())
-    tones = families.skin_tones(everything)
-    assert tones.shape[1] == 6 and len(tones) > 100
-    for row in tones[:20]:
-        codes = [everything.codes[i] for i in row if i != families.MISSING]
-        assert len({code.split("-")[0] for code in codes}) == 1 and len(set(codes)) == len(codes)
+def style_of(source: str) -> Style:
+    """The cats and humans, and some hands, of random pixels."""
+    names, codes = [*CATS, *COUNTERPARTS.values()], [*CODES[:6], *GENDERS[:4]]
+    pictures = pictures_of([*names, *codes], [""] * len(names) + codes, source)
+    return Style(pictures, {family: families.analogies_of(pictures, family, 5) for family in FAMILIES})
 
 
-def test_analogies_have_target_and_truth_in_one_row(twemoji):
-    assert len(twemoji.analogies["cats"].truth) == 72 and len(set(twemoji.answers("cats"))) == 9
-    for family, table in (("skin tones", families.skin_tones), ("genders", families.genders)):
-        found, rows = twemoji.analogies[family], [set(row.tolist()) for row in table(twemoji.pictures)]
-        for target, baseline, featured, truth in zip(*(part.tolist() for part in found)):
-            assert any({target, truth} <= row for row in rows) and any({baseline, featured} <= row for row in rows)
-            assert len({target, baseline, featured, truth}) == 4
+def with_picture(style: Style, name: str, value: int) -> Style:
+    """The same style with a plain picture for one emoji."""
+    images = style.pictures.images.clone()
+    images[style.pictures.names.index(name)] = value
+    return Style(replace(style.pictures, images=images), style.analogies)
 
 
-def test_scores_of_perfect_and_of_unchanged_composites(twemoji):
-    found = twemoji.analogies["cats"]
-    perfect = analogies.score(twemoji.images(found.truth), twemoji, "cats")
+def test_tables_put_the_same_emoji_in_a_row():
+    cats = families.cats(pictures_of([*CATS[1:], *COUNTERPARTS.values()]))
+    assert cats.tolist() == [[MISSING, *range(8)], [*range(8, 17)]]
+    tones = families.skin_tones(pictures_of(["hand"] * 9, [*CODES, COUPLE]))
+    assert tones[:, :3].tolist() == [[0, 1, 2], [3, 4, 5]]
+    genders = families.genders(pictures_of(["person"] * 6, GENDERS))
+    assert genders.tolist() == [[0, 1], [2, 3]]
+
+
+def test_analogies_have_target_and_truth_in_one_row_and_need_no_missing_picture():
+    table = torch.tensor([[0, 1, 2], [3, 4, MISSING], [5, 6, 7]])
+    drawn = torch.stack(families.draw(table, 50, generator("analogies", 0)), 1).tolist()
+    assert len(drawn) == 50 and len({*map(tuple, drawn)}) > 10
+    for target, baseline, featured, truth in drawn:
+        (row,), (other) = ({*each} for each in [[(table == i).nonzero()[0, 0].item() for i in (target, truth)]]), None
+        assert row == (table == truth).nonzero()[0, 0] and target != truth and MISSING not in (baseline, featured)
+        assert (table == baseline).nonzero()[0, 0] == (table == featured).nonzero()[0, 0] != row
+        assert (table == target).nonzero()[0, 1] == (table == baseline).nonzero()[0, 1]
+    assert torch.stack(families.every(table[:2]), 1).tolist() == [[0, 3, 4, 1], [1, 4, 3, 0]]
+
+
+def test_all_72_analogies_of_cats_except_those_whose_answer_looks_like_another():
+    style = style_of("made")
+    found = style.analogies["cats"]
+    assert len(found.truth) == 72 and {*style.answers("cats")} == {*CATS}
+    for target, baseline, featured, truth in zip(*(part.tolist() for part in found)):
+        names = [style.pictures.names[i] for i in (target, baseline, featured, truth)]
+        assert COUNTERPARTS[names[0]] == names[1] and COUNTERPARTS[names[3]] == names[2] and target != truth
+    alike = with_picture(with_picture(style, CATS[0], 9), CATS[1], 9).pictures
+    assert len(families.analogies_of(alike, "cats", 0).truth) == 7 * 8
+
+
+def graded(*levels: int) -> Style:
+    """One pattern at some brightnesses: target, baseline, featured, truth, then others; the last is no face."""
+    pattern = torch.randint(0, 100, (3, SIZE, SIZE), generator=generator("pattern", 0))
+    names = [*(f"face {i}" for i in range(len(levels) - 1)), "cake"]
+    pictures = replace(pictures_of(names), images=torch.stack([(pattern + level).byte() for level in levels]))
+    one = Analogies(*torch.arange(4)[:, None])
+    return Style(pictures, {"cats": one, "genders": one})
+
+
+def test_ranks_leave_sources_out_and_count_ties():
+    style = graded(100, 101, 99, 110, 90, 103, 150, 100)  # 110 is the truth; as near: 90; nearer: 103 and the cake
+    composite = style.images(torch.tensor([0]))
+    scores = {family: analogies.score(composite, style, family) for family in ("cats", "genders")}
+    assert [scores[family]["mrr"].item() for family in scores] == [1 / 3, 1 / 4]
+    assert scores["cats"]["top1"] == scores["cats"]["top1_shifted"] == 0 and "top1_shifted" not in scores["genders"]
+    assert scores["cats"]["mse"] == pytest.approx((10 / 255) ** 2, rel=1e-3)
+    assert scores["cats"]["sharpness"] == pytest.approx(1, rel=1e-3) and 0.9 < scores["cats"]["ssim"] < 1
+
+
+def test_the_truth_has_the_best_scores_and_half_its_contrast_a_quarter_of_its_sharpness():
+    style = graded(100, 101, 99, 110, 90, 103, 150, 100)
+    truth = style.images(torch.tensor([3]))
+    perfect = analogies.score(truth, style, "cats")
     for name, value in {"top1": 1, "top1_shifted": 1, "mrr": 1, "mse": 0, "ssim": 1, "sharpness": 1}.items():
-        assert perfect[name] == pytest.approx(np.full(72, value), abs=1e-4)
-    unchanged = analogies.score(twemoji.images(found.target), twemoji, "cats")
-    assert unchanged["top1"].mean() < 0.2 and unchanged["mse"].mean() > 0.05
+        assert perfect[name] == pytest.approx([value], abs=1e-5)
+    assert analogies.score(truth / 2, style, "cats")["sharpness"] == pytest.approx([0.25], abs=1e-4)
 
 
-def test_a_shifted_answer_is_found_again(twemoji):
-    moved = torch.roll(twemoji.images(twemoji.analogies["cats"].truth), 4, 3)
-    scores = analogies.score(moved, twemoji, "cats")
-    assert scores["top1_shifted"].mean() > scores["top1"].mean()
+def test_an_answer_that_is_shifted_by_two_pixels_is_found_again():
+    style = style_of("made")
+    style.pictures.images[:, :, [0, 1, -2, -1]] = style.pictures.images[..., [0, 1, -2, -1]] = 255  # a white edge
+    truth = style.images(style.analogies["cats"].truth)
+    moved = analogies.score(truth.roll((2, -1), (2, 3)), style, "cats")
+    far = analogies.score(truth.roll(3, 2), style, "cats")
+    assert moved["top1_shifted"].all() and not moved["top1"].all() and not far["top1_shifted"].all()
 
 
 def test_summaries_count_an_answer_once():
-    scores = {"top1": np.array([1.0, 1.0, 0.0, 0.0, 0.0])}
-    pixels = {"top1": np.zeros(5)}
-    found = analogies.summarize(scores, pixels, ["a", "a", "b", "b", "b"])["top1"]
-    assert found["mean"] == pytest.approx(0.4) and found["by_answer"] == pytest.approx(0.5)
-    assert 0 <= found["interval"][0] <= 0.5 <= found["interval"][1] <= 1
-    assert found["minus_pixels"]["mean"] == pytest.approx(0.5)
+    scores, pixels = {"top1": np.array([1.0, 0.0, 1.0])}, {"top1": np.zeros(3)}
+    found = analogies.summarize(scores, ["b", "a", "a"], pixels)["top1"]
+    assert (found["mean"], found["by_answer"], found["each"]) == (pytest.approx(2 / 3), 0.75, {"a": 0.5, "b": 1.0})
+    assert 0.5 <= found["interval"][0] <= 0.75 <= found["interval"][1] <= 1
+    minus = found["minus_pixels"]  # t = 0.75 / 0.25 = 3 with one degree of freedom
+    assert minus["mean"] == 0.75 and minus["p"] == pytest.approx(0.2048, abs=1e-4)
+    assert minus["interval"] == pytest.approx([0.75 - 12.706 * 0.25, 0.75 + 12.706 * 0.25], abs=1e-3)
+    assert analogies.summarize(pixels, ["b", "a", "a"], pixels)["top1"]["minus_pixels"]["p"] == 1
+    assert {*analogies.summarize(scores, ["b", "a", "a"], None)["top1"]} == {"mean", "by_answer", "interval"}
 
 
-def test_a_paste_is_chosen_without_the_answer(twemoji, monkeypatch):
-    """Whatever the hidden cat looks like, the choice is the same."""
-    monkeypatch.setattr(analogies, "PASTES", analogies.PASTES[::24])
-    hidden = CATS[3]
-    changed = twemoji.pictures.images.clone()
-    changed[twemoji.pictures.names.index(hidden)] = 0
-    other = Style(replace(twemoji.pictures, images=changed), twemoji.analogies)
-    chosen = [analogies.choose_paste([style], "cats", hidden) for style in (twemoji, other)]
-    assert chosen[0] == chosen[1]
-    known, pool, errors = analogies.paste_errors(twemoji, "cats")
+@pytest.mark.parametrize("grown, down", [(0, 0), (1, 0), (1, 2)])
+def test_a_dot_is_pasted_with_the_ground_around_it(grown, down):
+    target, baseline = torch.full((1, 3, 8, 8), 0.5), torch.zeros(1, 3, 8, 8)
+    featured, expected = baseline.clone(), target.clone()
+    featured[:, :, 3, 4] = 1
+    expected[..., 3 + down - grown : 4 + down + grown, 4 - grown : 5 + grown] = 0
+    expected[..., 3 + down, 4] = 1
+    pasted = Paste(threshold=0.35, grown=grown, down=down, scale=1.0)(target, baseline, featured)
+    assert torch.allclose(pasted, expected, atol=1e-5) and len(PASTES) == 144
+
+
+def test_a_paste_is_chosen_without_the_style_and_without_the_answer(monkeypatch):
+    monkeypatch.setattr(analogies, "PASTES", PASTES[::24])
+    style, other = style_of("made"), style_of("other")
+    chosen = analogies.compose_by_paste(style, [other], "cats")[1]
+    assert [row["answer"] for row in chosen] == [*dict.fromkeys(style.answers("cats"))]
+    assert analogies.compose_by_paste(with_picture(style, CATS[3], 0), [other], "cats")[1] == chosen
+    changed = with_picture(other, CATS[3], 0)
+    assert analogies.choose_paste([changed], "cats", CATS[3]) == analogies.choose_paste([other], "cats", CATS[3])
+    known, pool, errors = analogies.paste_errors(other, "cats")
     assert errors.shape == (6, len(known.truth), len(pool))
+    assert not torch.equal(errors, analogies.paste_errors(changed, "cats")[2])
 
 
-def test_networks_of_a_fold_are_trained_without_its_cats(tmp_path):
-    config = analogies.Config(out=tmp_path, epochs=2, steps=2)
-    for fold in range(FOLDS):
-        for preset in ("coursework", "best"):
-            assert analogies.training_of(config, "twemoji", fold, preset).hold_out == tuple(CATS[fold::FOLDS])
+def test_arithmetic_never_looks_at_the_answer(monkeypatch):
+    spaces = dict.fromkeys(("PCA", "coursework", "best"), arithmetic.pixel_space)
+    monkeypatch.setattr(analogies, "spaces_without", lambda config, style, fold: spaces)
+    style = style_of("made")
+    made, changed = (
+        analogies.compose_by_arithmetic(Config(), each, "cats") for each in (style, with_picture(style, CATS[3], 0))
+    )
+    same = torch.tensor([answer == CATS[3] for answer in style.answers("cats")])
+    for method, composites in made.items():
+        assert torch.equal(composites[same], changed[method][same]) and composites.shape == (72, 3, SIZE, SIZE)
+    target, baseline, featured, _ = style.parts("cats")
+    assert torch.allclose(made["PCA arithmetic"], (target + featured - baseline).clamp(0, 1), atol=1e-6)
+    assert len(made) == 7 and len(analogies.compose_by_arithmetic(Config(), style, "genders")) == 3
+
+
+def test_networks_of_a_fold_never_see_its_cats(tmp_path):
+    style, config = style_of("made"), Config(out=tmp_path, epochs=1, steps=2, latent=4, device="cpu")
+    (tmp_path / "pictures").mkdir()
+    for name, image in zip(style.pictures.names[:18], style.pictures.images):
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"pictures/{name}.png")
     assert sorted(cat for fold in range(FOLDS) for cat in CATS[fold::FOLDS]) == sorted(CATS)
+    options = analogies.training_of(config, str(tmp_path / "pictures"), 1, "coursework")
+    options = replace(options, copies=1, out=tmp_path / "network", plots=tmp_path)
+    analogies.train_network(options)
+    there = pretrained.recorded_options(options.out, TrainingRun)
+    assert there.hold_out == tuple(CATS[1::FOLDS]) and there.epochs == 1 and there.seed == 0
+    seen = data.split(data.load_styles(there), there).pictures.names
+    assert len(seen) == 15 and not {*seen} & {*CATS[1::FOLDS]}
+    before = (options.out / runs.METRICS).stat().st_mtime_ns
+    analogies.train_network(options)
+    assert (options.out / runs.METRICS).stat().st_mtime_ns == before  # a finished network is used again
+    with pytest.raises(cli.UserError, match="other options .--epochs 1, not 2"):
+        analogies.train_network(replace(options, epochs=2))
 
 
 def test_retouching_starts_as_the_identity_and_learns():
-    random = torch.Generator().manual_seed(0)
-    composites, target, featured = (torch.rand(8, 3, 16, 16, generator=random) * 0.8 for _ in range(3))
-    truth = composites + 0.2
-    untouched = analogies.retouch([composites, target, featured, truth], [composites, target, featured], steps=0)
-    assert torch.allclose(untouched, composites)
-    retouched = analogies.retouch([composites, target, featured, truth], [composites, target, featured], steps=40)
-    assert (retouched - truth).square().mean() < 0.5 * (composites - truth).square().mean()
+    composites, target, featured = np.random.default_rng(0).random((3, 8, 3, 16, 16), dtype=np.float32) * 0.8
+    known, truth = [composites, target, featured], composites + 0.2
+    assert np.array_equal(analogies.retouch([*known, truth], known, steps=0), composites)
+    retouched = analogies.retouch([*known, truth], known, steps=40)
+    assert np.square(retouched - truth).mean() < 0.5 * np.square(composites - truth).mean()
+
+
+def test_targets_are_drawn_and_recorded_with_the_nearest_other_emoji(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "reconstructions", lambda rows, titles, path, notes: drawn.append((rows, path)))
+    rows = analogies.main(Config(targets=True, out=tmp_path, plots=tmp_path))["rows"]
+    assert len(rows) == 32 and rows[0]["target"] == "dog face"
+    assert all(row["nearest"] != row["target"] and 0 < row["mse"] < 0.2 for row in rows)
+    assert [path.name for _, path in drawn] == ["analogies_targets_1.png", "analogies_targets_2.png"]
+    assert [len(pictures) for rows, _ in drawn for _, pictures in rows] == [8] * 6
 
 
 @pytest.mark.long
-def test_a_tiny_benchmark(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "save", lambda figure, path: path)
-    config = analogies.Config(count=8, epochs=2, steps=2, out=tmp_path, plots=tmp_path)
-    rows = analogies.main(config)["rows"]
-    assert {(row["style"], row["family"]) for row in rows} == {(s, f) for s in analogies.STYLES for f in FAMILIES}
-    folder = tmp_path / "networks" / "coursework-noto-1"
-    assert set(pretrained.recorded_options(folder, TrainingRun).hold_out) == set(CATS[1::FOLDS])
-
-
-def test_sources_are_target_baseline_and_featured():
-    found = Analogies(*(torch.tensor([k, k + 4]) for k in range(4)))
-    assert found.sources() == [(0, 1, 2), (4, 5, 6)] and found.where(slice(1)).truth.tolist() == [3]
+def test_a_tiny_benchmark(tmp_path):
+    rows = analogies.main(Config(count=8, epochs=1, steps=2, out=tmp_path, plots=tmp_path / "plots"))["rows"]
+    assert len(rows) == 3 * (13 + 9 + 9) and len([*(tmp_path / "plots").glob("analogies_*.png")]) == 9
+    top1 = {(row["style"], row["method"]): row["top1"]["mean"] for row in rows if row["family"] == "cats"}
+    for style, right in {"twemoji": 33, "openmoji": 27, "noto": 29}.items():
+        assert top1[style, "transplant"] == pytest.approx(right / 72, abs=0.03)

@@ -86,7 +86,7 @@ def test_a_batch_has_its_part_of_other_pictures_and_says_whose_the_faces_are():
 
 
 def test_without_augmentation_the_mixture_has_none(faces):
-    splits = data.split(faces.matching("cat face"), DataOptions(copies="none"))
+    splits = data.split(data.load_pictures(keyword="cat face"), DataOptions(copies="none"))
     seen = {picture.numpy().tobytes() for picture in to_float(faces.images)}
     for name, expected in (("none", True), ("coursework", False)):
         images, _ = Mixture(splits, options(augment=name), CPU).batch(8, generator("batch", 0))

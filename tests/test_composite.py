@@ -100,20 +100,24 @@ def test_ones_own_pictures_beside_a_pca_of_the_networks(config, everything, tmp_
         Image.fromarray(everything.images[i].permute(1, 2, 0).numpy()).save(tmp_path / f"{everything.names[i]}.png")
     metrics = composite.main(replace(config, source=str(tmp_path), **asked))
     assert (metrics["source"], metrics["network_source"]) == (str(tmp_path), "twemoji")
-    seen = data.split(everything.matching("cat face"), DataOptions(copies=1)).train.images
+    seen = data.split(data.load_pictures(keyword="cat face"), DataOptions(copies=1)).train.images
     space = arithmetic.pca_space(everything.images[chosen[:3]], training.fit_pca(seen, 4))
     made = arithmetic.compose(space, arithmetic.Equation(0, 1, 2, None, []), "difference")[0]
     error = (made - to_float(everything.images[chosen[3]])).square().mean().item()
     assert metrics["pca_arithmetic"]["mse_to_truth"] == pytest.approx(error, abs=1e-6)
 
 
-def test_every_option_that_decides_the_result_is_in_the_folders_name(everything):
+def test_every_option_that_decides_the_result_is_in_the_folders_name(monkeypatch, tiny_run, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/autoencoder", "m", "m/seed-2"):
+        shutil.copytree(tiny_run, folder)
+    opened = []
+    monkeypatch.setattr(composite.runs, "opened", lambda config, pictures: opened.append((config.out, config.plots)))
+
     def folders(**options) -> tuple[Path, Path]:
-        config = composite.Config(**options)
-        model = (config.model or Path("runs/autoencoder")) / ("" if config.seed is None else f"seed-{config.seed}")
-        equation = composite.equation_of(config, everything)
-        resolved = composite.resolve_folders(config, everything, equation, model, "twemoji")
-        return resolved.out, resolved.plots
+        with pytest.raises(TypeError):  # what is opened is no run
+            composite.main(composite.Config(**options))
+        return opened.pop()
 
     assert folders() == (Path("runs/composite"), Path("plots"))
     assert folders(target="🐶", featured="heart eyes") == folders(target="dog face", featured=":heart_eyes:")

@@ -127,9 +127,6 @@ def test_augmented_corners_have_the_colour_of_the_ground():
     assert len({image.numpy().tobytes() for image in found}) == 20
 
 
-# ---------------------------------------------------------------- what is left out
-
-
 def test_held_out_names_are_gone_with_their_relatives_in_every_style(styles):
     kept = styles.without(["Clock-Face two oclock", "face palm type 3", "cat face"])
     assert not {"clock face two oclock", "clock face ten oclock", "face palm", "cat face"} & set(kept.names)
@@ -145,9 +142,6 @@ def test_other_pictures_have_no_face_and_no_relative_of_one(faces, everything, m
     joined = faces.joined([others])
     assert_apart(torch.arange(len(faces), len(joined)), torch.arange(len(faces)), joined)
     assert len(others) > 3000 and "cat" in others.names  # the whole cat is no face
-
-
-# ---------------------------------------------------------------- folds
 
 
 @pytest.fixture(scope="module")

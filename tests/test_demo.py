@@ -24,13 +24,12 @@ from lab.cli import UserError
 from page import cache  # the other modules of the page need gradio
 
 USUAL = ("smiling cat face with open mouth", "grinning face", "smiling face with heart-shaped eyes")
-INSTALLED = find_spec("gradio") and find_spec("gradio_client")
 
 
 @pytest.fixture(scope="module")
 def address(everything):
     """The page, served once, with the networks in pretrained/ and the pictures that other tests have decoded."""
-    if not INSTALLED:
+    if not (find_spec("gradio") and find_spec("gradio_client")):
         pytest.skip("requirements-browser.txt is not installed")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -1,6 +1,7 @@
 """Where pictures come from, and that each of them ends up upright on white, or is named in one line."""
 
 import io
+import random
 from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import Mock
@@ -32,9 +33,6 @@ def levels(source) -> dict[str, int]:
     """Name and grey level of every picture of a source."""
     pictures = data.load_pictures(str(source))
     return dict(zip(pictures.names, pictures.images[:, 0, 0, 0].tolist()))
-
-
-# ---------------------------------------------------------------- styles
 
 
 def test_an_emoji_has_one_name_in_all_styles():
@@ -71,9 +69,6 @@ def test_openmoji_is_rendered_once_and_cached(tmp_path, monkeypatch, capsys):
         sources.openmoji_rows()
 
 
-# ---------------------------------------------------------------- decoding
-
-
 def halves(left, right, mode: str = "RGB") -> Image.Image:
     picture = Image.new(mode, (64, 64), left)
     picture.paste(right, (32, 0, 64, 64))
@@ -101,9 +96,9 @@ BAD = {
 @pytest.mark.parametrize("name", GOOD)
 def test_a_picture_is_upright_on_white(name):
     encoded, left, right = GOOD[name]
-    image = decode(Row("face", "a face", lambda: encoded)).float()
+    image = decode(Row("face", "a face", lambda: encoded))
     for part, colour in ((image[:, :, :12], left), (image[:, :, 52:], right)):  # away from the edge between them
-        assert (part - torch.tensor(colour)[:, None, None]).abs().max() <= 3
+        assert (part.float() - torch.tensor(colour)[:, None, None]).abs().max() <= 3
 
 
 def test_a_wide_picture_is_padded_not_squashed():
@@ -126,19 +121,14 @@ def test_a_bad_picture_is_named_in_one_line_or_skipped(tmp_path, name):
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Pillow's, of damaged metadata
 def test_a_damaged_picture_is_used_or_refused():
-    random, pictures = (
-        torch.Generator().manual_seed(0),
-        [encode(halves(RED, BLUE), form, exif=TURNED) for form in FORMATS],
-    )
+    pictures, draw = [encode(halves(RED, BLUE), form, exif=TURNED) for form in FORMATS], random.Random(0)
     for i in range(7000):
         content = bytearray(pictures[i % 7])
-        for place in torch.randint(min(len(content), 10 ** (2 + i % 2)), (1 + i % 4,), generator=random).tolist():
-            content[place : place + i % 3] = torch.randint(256, (i % 5,), generator=random).tolist()
+        for _ in range(draw.randint(1, 4)):
+            place = draw.randrange(min(len(content), draw.choice([100, 1000])))
+            content[place : place + draw.randint(0, 2)] = draw.randbytes(draw.randint(0, 4))
         image = decode(Row("face", "a face", lambda: bytes(content)), skip_bad=True)
         assert image is None or (image.shape, image.dtype) == ((3, 64, 64), torch.uint8)
-
-
-# ---------------------------------------------------------------- the user's own
 
 
 def table(**columns) -> bytes:
@@ -156,10 +146,8 @@ NO_PICTURES = [
     (table(text=["face"]), "no column image"),
     (table(image=[1.5], text=["face"]), "its image is float, not an encoded picture"),
     (table(image=["nowhere.png"], text=["face"]), "'face' of .* cannot be decoded .*nowhere.png"),
-    (table(image=[b""], text=[["face"]]), "cannot be read"),
     (b"no parquet", "give a .parquet file with the columns `image` and `text`"),
     (b"file_name,text\n../x.png,face", "not inside the folder"),
-    (b"file_name\na.png", "needs the columns `file_name` and `text`"),
 ]
 
 
@@ -199,8 +187,6 @@ def test_the_default_keyword_is_face_or_all_of_your_own_if_none_has_it(tmp_path)
     (tmp_path / "Crying-Face.png").unlink()
     assert levels(tmp_path) == {"car": 0, "house": 1}
 
-
-# ---------------------------------------------------------------- the Hub
 
 COMMIT = sources.REVISION + "0" * (40 - len(sources.REVISION))
 

@@ -24,9 +24,9 @@ BEST = dict(preset="best", steps=10, batch_size=8, latent=4, pca_images=16, prec
 
 
 @pytest.fixture(scope="module")
-def cats(faces):
+def cats():
     """Ten cats with a copy each, split: 12 images for training, 4 for validation, 4 for the test."""
-    return data.split(faces.matching("cat face"), DataOptions(copies=1))
+    return data.split(data.load_pictures(keyword="cat face"), DataOptions(copies=1))
 
 
 def options(kind: type = TrainingRun, **given):
@@ -124,7 +124,7 @@ def test_a_processor_without_bfloat16_is_recognised():
 @pytest.mark.portable
 @pytest.mark.parametrize("native", [False, True])
 def test_auto_is_decided_by_the_processor_and_a_resumed_run_keeps_its_precision(monkeypatch, tmp_path, capsys, native):
-    monkeypatch.setattr(best, "has_bfloat16", lambda device: native)
+    monkeypatch.setattr(best, "cpu_has_bfloat16", lambda: native)
 
     def decided(**given) -> str:
         return training.resolve_options(TrainingRun(out=tmp_path, device="cpu", **given)).precision
