@@ -71,7 +71,7 @@ def reconstructions(
 ) -> Path:
     """Rows of pictures, each with its label at the left; `titles` above the first row, `notes` below the last."""
     count = len(titles)
-    side = min(1.4, 11 / count)  # inches
+    side = min(1.4, 11 / count, 7 / len(rows))  # inches
     figure = new_figure(side * count, 1.04 * side * len(rows))
     grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"hspace": 0.06, "wspace": 0.06})
     for row, (places, (label, pictures)) in enumerate(zip(grid, rows)):

@@ -36,6 +36,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
     temporary.replace(path)
 
 
+def command_line() -> str:
+    """The command that started this process, as a user types it."""
+    module = sys.modules["__main__"].__spec__
+    return " ".join(["python", *(["-m", module.name] if module else sys.argv[:1]), *sys.argv[1:]])
+
+
 def write_json(path: Path, content: dict) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
@@ -92,7 +98,7 @@ class Run:
         options = asdict(config) | ({"keyword": pictures.keyword} if hasattr(config, "keyword") else {})  # the one used
         options = json.loads(json.dumps(options, default=str))
         self.about = {
-            "command": " ".join(["python", *sys.argv]),
+            "command": command_line(),
             "source": pictures.source,
             "config": options,
             "threads": torch.get_num_threads(),
@@ -190,7 +196,7 @@ def over_seeds(main: Callable, config) -> dict:
         changes |= {"resume": is_unfinished(folder)} if hasattr(config, "resume") else {}
         finished = (folder / METRICS).exists()
         metrics.append(read_json(folder / METRICS, "remove it") if finished else main(replace(config, **changes)))
-        about = {**read_run(folder), "config": asked, "command": " ".join(["python", *sys.argv])}
+        about = {**read_run(folder), "config": asked, "command": command_line()}
         write_json(config.out / RUN, about)
     result = statistics.spread(metrics)
     for name in ("test_mse", "pca_mse", "mean_image_mse", "mse_to_truth", "pca_arithmetic.mse_to_truth"):

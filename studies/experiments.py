@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import signal
-import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -163,8 +162,7 @@ def main(config: Config) -> dict:
         print(f"{outcome['letter']}, {outcome['text']}: {finding(outcome)}")
     name = config.name if config.preset == "coursework" else f"{config.name}_{config.preset}"
     print("figure", figures.experiment(rows, judged, experiment.varied, config.plots / f"experiment_{name}.png"))
-    command = " ".join(["python -m studies.experiments", *sys.argv[1:]])
-    about = {"command": command, "experiment": config.name, "preset": config.preset, "varied": experiment.varied}
+    about = {"command": runs.command_line(), "experiment": config.name, "preset": config.preset, "varied": experiment.varied}
     about |= {"torch": torch.__version__, "processor": runs.processor(), "device": rows[0]["trial"]["device"]}
     about |= {"source": config.source, "quick": config.quick, "seeds": config.seeds}
     record = {**about, "rows": rows, "hypotheses": judged}

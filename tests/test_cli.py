@@ -48,6 +48,25 @@ def test_a_line_that_cannot_be_parsed_is_explained(command, script, arguments, m
     assert status == 2 and message in error and "--help" in error and not output
 
 
+OUT_OF_RANGE = [
+    (data, ["--seed", "-1"], "--seed is -1"),
+    (autoencoder, ["--copies", "0"], "--copies is 0"),
+    (autoencoder, ["--latent", "5000"], "--latent is 5000"),
+    (autoencoder, ["--learning-rate", "nan"], "--learning-rate is nan"),
+    (multiTaskModel, ["--classification-weight", "inf"], "--classification-weight is inf"),
+    (analogies, ["--count", "0"], "--count is 0"),
+    (bench, ["--seeds", "0"], "--seeds is 0"),
+    (experiments, ["latent", "--seeds", "1"], "--seeds is 1"),
+    (composite, ["--strength", "1e30"], "--strength is 1e+30"),
+]
+
+
+@pytest.mark.parametrize("script, arguments, message", OUT_OF_RANGE)
+def test_a_value_out_of_range_is_told_before_anything_is_done(command, monkeypatch, script, arguments, message):
+    monkeypatch.setattr(script, "main", Mock(side_effect=AssertionError("started")))
+    assert_one_line(command(script, *arguments), f"{message}; it must be at ")
+
+
 MISTAKES = [
     (data, ["--source", "auto"], "--source 'auto' does not exist; take twemoji, openmoji"),
     (data, ["--source", "text.txt"], "text.txt cannot be read"),
@@ -55,21 +74,13 @@ MISTAKES = [
     (data, ["--keyword", "zebra crossing"], "twemoji has no picture for --keyword 'zebra crossing'"),
     (data, ["--keyword", "pouting cat"], "finds 1 different emoji; a split needs 5"),
     (data, ["--hold-out", "cheshire cat"], "--hold-out 'cheshire cat' is not among"),
-    (data, ["--seed", "-1"], "--seed is -1; it must be at least 0"),
-    (autoencoder, ["--copies", "0"], "--copies is 0; it must be at least 1"),
-    (autoencoder, ["--latent", "5000"], "--latent is 5000; it must be at most 4096"),
-    (autoencoder, ["--learning-rate", "nan"], "--learning-rate is nan"),
     (autoencoder, ["--mixing", "0.5"], "--mixing: not with --preset coursework"),
     (autoencoder, ["--device", "abacus"], "--device abacus cannot be used"),
     (autoencoder, [*CATS, "--network", "nowhere.py:Mine"], "--network nowhere.py:Mine"),
     (autoencoder, [*CATS, "--out", "others"], "others holds files of others (photo.png)"),
     (autoencoder, [*CATS, "--out", "text.txt"], "text.txt"),
     (autoencoder, [*CATS, "--resume"], "no unfinished run to resume"),
-    (multiTaskModel, ["--classification-weight", "inf"], "--classification-weight is inf"),
     (composite, ["--model", "others"], "others holds no trained network"),
-    (analogies, ["--count", "1"], "--count is 1"),
-    (bench, ["--seeds", "0"], "--seeds is 0"),
-    (experiments, ["latent", "--seeds", "1"], "--seeds is 1"),
     (publish, ["coursework"], "runs/autoencoder"),
 ]
 
