@@ -22,7 +22,7 @@ COUNTERPARTS = {
     "crying cat face": "crying face",
     "weary cat face": "weary face",
 }
-TIE_MSE = 1e-7  # an MSE no further from the truth's than this counts as tied: above the rounding of float32
+TIE_MSE = 1e-6  # an MSE no further from the truth's than this counts as tied: above the rounding of float32
 VISIBLE_DIFFERENCE = 0.1  # of the pixel range [0, 1]: where target and truth differ by more, one sees it
 SHOWN = 5  # principal directions in the figure
 STEPS = [-2, -1, 0, 1, 2]  # along a direction, in standard deviations; along the attribute, strengths

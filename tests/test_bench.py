@@ -64,7 +64,7 @@ def test_a_process_is_timed_in_its_environment_and_its_failure_is_an_error(tmp_p
     script, config = tmp_path / "script.py", bench.Config(avx2=True, out=tmp_path)
     script.write_text("import os, sys\nprint('broken')\nsys.exit(os.environ[sys.argv[1]] != 'avx2')")
     timing = bench.run_process(config, "script", str(script), "ATEN_CPU_CAPABILITY")
-    assert timing["process_seconds"] > 0.01 and timing["peak_mb"] > 1
+    assert timing["process_seconds"] > 0.001 and timing["peak_mb"] > 1
     with pytest.raises(UserError, match="script.py ONEDNN_MAX_CPU_ISA failed"):
         bench.run_process(config, "script", str(script), "ONEDNN_MAX_CPU_ISA")
     assert "broken" in capsys.readouterr().out
