@@ -104,9 +104,8 @@ def resolve_folders(config: Config, pictures: Pictures, equation: Equation, mode
 def score(config: Config, pictures: Pictures, equation: Equation, small: Equation, spaces: dict) -> tuple[dict, int]:
     """The scores of the composite and of the answers to compare with; the index of the true or else nearest picture.
     `small` is the equation as indices into the spaces. Prints the scores."""
-    methods = {name: "difference" if config.method == "transplant" else config.method for name in spaces} | {
-        "composite": config.method
-    }
+    arithmetic_method = "difference" if config.method == "transplant" else config.method
+    methods = dict.fromkeys(spaces, arithmetic_method) | {"composite": config.method}
     answers = {name: compose(space, small, methods[name], [config.strength])[0] for name, space in spaces.items()}
     answers["unchanged_target"] = to_float(pictures.images[equation.target])
     errors = arithmetic.squared_errors(torch.stack(list(answers.values())), pictures.images)

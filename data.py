@@ -82,16 +82,14 @@ def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
     """The coursework's augmentation, drawn anew for each of the (N, 3, H, W) uint8 images."""
     from torchvision.transforms import v2  # takes a second to import
 
-    transform = v2.Compose(
-        [
-            v2.RandomHorizontalFlip(),
-            # On the inverse, the corners that a rotation brings in are 0, and so become white without a seam.
-            v2.RandomInvert(1),
-            v2.RandomRotation(10, interpolation=v2.InterpolationMode.BILINEAR),  # degrees
-            v2.RandomInvert(1),
-            v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
-        ]
-    )
+    transform = v2.Compose([
+        v2.RandomHorizontalFlip(),
+        # On the inverse, the corners that a rotation brings in are 0, and so become white without a seam.
+        v2.RandomInvert(1),
+        v2.RandomRotation(10, interpolation=v2.InterpolationMode.BILINEAR),  # degrees
+        v2.RandomInvert(1),
+        v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
+    ])  # fmt: skip
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for pictures this small a second thread only waits
     try:
@@ -130,24 +128,16 @@ def split_unseen(pictures: Pictures, options: DataOptions, styles: list[str]) ->
     """Split the emoji, then copy: each style's train, validation and test images.
     This is where the unseen split is guaranteed: a picture that is related to one of a later part is dropped. Emoji
     that the source does not have are for training."""
-    _, val, test = (
-        {i for i, key in enumerate(pictures.keys) if key in keys}
-        for keys in split_names(pictures.own.keys, options.seed)
-    )
+    _, *held_out = split_names(pictures.own.keys, options.seed)
+    val, test = ({i for i, key in enumerate(pictures.keys) if key in keys} for keys in held_out)
     train = {*range(len(pictures))} - val - test - pictures.related(val | test)
     parts = {"train": train, "val": val - pictures.related(test), "test": test}
-    return {
-        style: [
-            expand(
-                pictures,
-                torch.tensor(sorted(members & {*pictures.of_style(style).tolist()}), dtype=torch.int64),
-                options,
-                part_name(name, style, pictures),
-            )
-            for name, members in parts.items()
-        ]
-        for style in styles
-    }
+    result = {}
+    for style in styles:
+        own = {*pictures.of_style(style).tolist()}
+        chosen = {name: torch.tensor(sorted(members & own), dtype=torch.int64) for name, members in parts.items()}
+        result[style] = [expand(pictures, i, options, part_name(name, style, pictures)) for name, i in chosen.items()]
+    return result
 
 
 def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]) -> dict[str, list[Part]]:
@@ -164,9 +154,8 @@ def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]
 def split(pictures: Pictures, options: DataOptions) -> Splits:
     """Copy and split the pictures of every style as the options say. Raises UserError."""
     if (distinct := len(set(pictures.own.keys))) < FEWEST_NAMES:
-        raise UserError(
-            f"--keyword {pictures.keyword!r} finds {distinct} different emoji; a split needs {FEWEST_NAMES}"
-        )
+        found = f"--keyword {pictures.keyword!r} finds {distinct} different emoji"
+        raise UserError(f"{found}; a split needs {FEWEST_NAMES}")
     styles = list(dict.fromkeys(pictures.styles))
     parts = (split_unseen if options.split == "unseen" else split_coursework)(pictures, options, styles)
     trained = [parts[style][0] for style in styles if style != options.hold_out_style]

@@ -151,12 +151,9 @@ def cross_validate(pictures: Pictures, labels: torch.Tensor, config: Config, run
             tests = list(splits.tests().values())
             by_regression = classes.regression_probabilities(splits.train, labels, [part.images for part in tests])
             for part, regressed in zip(tests, by_regression):
-                sad = {
-                    "network": class_probabilities(trained.model, part.images)[:, 1],
-                    "logistic_regression": regressed,
-                }
-                for name in predictions:
-                    probability[name] += classes.mean_per_emoji(sad[name], part, count)
+                sad = class_probabilities(trained.model, part.images)[:, 1], regressed
+                for name, probabilities in zip(predictions, sad):
+                    probability[name] += classes.mean_per_emoji(probabilities, part, count)
             print(f"seed {seed}, fold {fold + 1}/{folds}: accuracy over the images {losses['accuracy']:.4f}")
         for name, values in probability.items():
             predictions[name].append((values > 0.5).long().numpy())
@@ -222,7 +219,7 @@ def paired(quantity: str, pairs: list[list[float]], test_to_train: float) -> dic
     The interval is corrected for the training emoji that the seeds share; also printed."""
     joint, alone = np.mean(pairs, axis=0).tolist()
     differences = [one - other for one, other in pairs]
-    (mean, half), (_, plain_half) = (mean_and_interval(differences, part) for part in (test_to_train, 0.0))
+    mean, half = mean_and_interval(differences, test_to_train)
     print(f"{quantity.replace('_', ' ')}: {joint:.4f} with, {alone:.4f} without; "
           f"difference {mean:+.4f}, 95% interval {mean - half:+.4f} to {mean + half:+.4f}")  # fmt: skip
     return {
@@ -231,7 +228,6 @@ def paired(quantity: str, pairs: list[list[float]], test_to_train: float) -> dic
         "differences": differences,
         "mean": mean,
         "interval": [mean - half, mean + half],
-        "plain_interval": [mean - plain_half, mean + plain_half],
     }
 
 

@@ -78,17 +78,12 @@ def load_records(project: Path = HERE) -> dict[str, dict]:
     return {name: runs.read_json(project / RECORDS / f"{name}.json", "take it with --collect") for name in names}
 
 
-def number(value: float, digits: int = 4) -> str:
-    return f"{value:.{digits}f}"
-
-
-def signed(value: float, digits: int = 4) -> str:
-    return f"{value:+.{digits}f}"
-
-
-def spread(values: list[float], digits: int = 4) -> str:
-    """Mean and standard deviation over seeds."""
-    return f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}"
+FILTERS = {  # of the templates
+    "number": lambda value, digits=4: f"{value:.{digits}f}",
+    "signed": lambda value, digits=4: f"{value:+.{digits}f}",
+    "spread": lambda values, digits=4: f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}",
+    "mean": mean,
+}
 
 
 def judged_hypotheses(experiments: dict[str, dict]) -> dict[str, list[dict]]:
@@ -103,7 +98,7 @@ def render(project: Path, page: str, records: dict[str, dict]) -> str:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters |= {"number": number, "signed": signed, "spread": spread, "mean": mean}
+    environment.filters |= FILTERS
     experiments = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}
     judged = judged_hypotheses(experiments)
     everything = [one for members in judged.values() for one in members]
@@ -123,9 +118,8 @@ def render(project: Path, page: str, records: dict[str, dict]) -> str:
         raise UserError(f"the records are not what {page} shows ({type(error).__name__}: {error})") from None
     for figure in FIGURE.findall(text):
         if not (project / figure).is_file() or (project / figure).stat().st_size > LARGEST:
-            raise UserError(
-                f"{page} shows {figure}, which is missing or larger than {LARGEST} bytes; --collect takes it"
-            )
+            wrong = f"{figure}, which is missing or larger than {LARGEST} bytes"
+            raise UserError(f"{page} shows {wrong}; --collect takes it")
     return text
 
 

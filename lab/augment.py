@@ -1,8 +1,7 @@
 """The best preset's training images: faces augmented anew at every step, other pictures among them, mixed.
 
 The augmentation is the coursework's, for whole batches of float images: equal to torchvision's within rounding, every
-image with its own draw, fast enough for every step. (`data.augment` makes the fixed copies of a split, one at a time.)
-"""
+image with its own draw, fast enough for every step. (`data.augment` makes a split's fixed copies, one at a time.)"""
 
 from typing import Iterator
 
@@ -132,8 +131,7 @@ class Mixture:
 
     def batch(self, size: int, generator: torch.Generator, harder: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """(size, 3, 64, 64) images in [0, 1] and, for each, the picture that it was made from.
-        -1 stands for other pictures and mixed ones. If not `harder`, they are augmented just as the coursework's copies.
-        """
+        -1 stands for other pictures and mixed ones. If not `harder`, they are augmented as the coursework's copies."""
         shift, mixing = (self.options.shift, self.options.mixing) if harder else (0.0, 0.0)
         others = round(size * self.options.other_pictures) if len(self.others) else 0
         faces = torch.randint(len(self.faces), (size - others,), generator=generator)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lab.cli import UserError
-from lab.networks import Autoencoder, described, encode_all
+from lab.networks import Autoencoder, encode_all
 from lab.pictures import Part, Pictures
 from lab.statistics import balanced_accuracy_interval
 from lab.training import flatten
@@ -62,7 +62,8 @@ class MultiTaskAutoencoder(Autoencoder):
         self.reconstruct, self.start_at_pca = autoencoder.reconstruct, autoencoder.start_at_pca
 
     def settings(self) -> dict:
-        return {"autoencoder": described(self.autoencoder), "classes": self.classes}
+        inner = {"architecture": self.autoencoder.architecture, **self.autoencoder.settings()}
+        return {"autoencoder": inner, "classes": self.classes}
 
 
 @torch.no_grad()
@@ -79,9 +80,7 @@ class MultiTaskLoss:
     def __init__(self, labels: torch.Tensor, weight: float):
         self.labels, self.weight = labels, weight
 
-    def __call__(
-        self, model: MultiTaskAutoencoder, images: torch.Tensor, emoji: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def __call__(self, model: Autoencoder, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
         labels = self.labels.to(emoji.device)[emoji].masked_fill(emoji < 0, UNLABELLED)
         reconstructions, latents = model.reconstruct(images)
         logits = model.classifier(latents)
@@ -124,9 +123,8 @@ def project_to_plane(latents: torch.Tensor, fitted_to: torch.Tensor) -> torch.Te
     from sklearn.decomposition import PCA
 
     pca = PCA(min(2, latents.shape[1]), svd_solver="full").fit(latents[fitted_to].numpy())
-    points = pca.transform(latents.numpy())
-    points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))  # a latent of one number has no second component
-    return torch.from_numpy(points)
+    points = torch.from_numpy(pca.transform(latents.numpy()))
+    return nn.functional.pad(points, (0, 2 - points.shape[1]))  # a latent of one number has no second component
 
 
 def mean_per_emoji(probability: torch.Tensor, part: Part, count: int) -> torch.Tensor:

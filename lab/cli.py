@@ -6,12 +6,10 @@ import math
 import os
 import signal
 import sys
-from typing import Callable, TypeVar
+from typing import Callable
 
 import tyro
 from safetensors import SafetensorError
-
-Config = TypeVar("Config")
 
 
 class UserError(Exception):
@@ -68,7 +66,7 @@ def terminate(number: int, frame) -> None:
     raise KeyboardInterrupt(number)
 
 
-def run(main: Callable[[Config], object], config_class: type[Config]) -> None:
+def run(main: Callable, config_class: type) -> None:
     """Parse the command line and run a script's `main`.
     Exit status: 2 for an error that the user can fix, 130 for Ctrl-C, 143 for SIGTERM, 141 for a closed pipe."""
     signal.signal(signal.SIGTERM, terminate)

@@ -269,13 +269,8 @@ def over_steps(axes, rows: list[dict], varied: str) -> None:
         axes.plot(steps, unseen.mean(0), color=color, linewidth=2)
         axes.plot(steps, np.mean(row["curves"]["train_mse"], 0), color=color, linewidth=1.2, linestyle="--")
         axes.axhline(error, color=color if np.ptp(pca) else REFERENCE, linewidth=1.2, linestyle=":")
-    styles = (
-        ("unseen emoji", "-", 2),
-        ("one seed", "-", 0.7),
-        ("training emoji", "--", 1.2),
-        ("PCA, unseen", ":", 1.2),
-    )
-    keys = [axes.plot([], [], color=REFERENCE, linestyle=style, linewidth=width)[0] for _, style, width in styles]
+    lines = {"unseen emoji": ("-", 2), "one seed": ("-", 0.7), "training emoji": ("--", 1.2), "PCA, unseen": (":", 1.2)}
+    keys = [axes.plot([], [], color=REFERENCE, linestyle=style, linewidth=width)[0] for style, width in lines.values()]
     axes.set(xscale="log", yscale="log", xlabel="steps of training", ylabel="MSE per image")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -283,10 +278,10 @@ def over_steps(axes, rows: list[dict], varied: str) -> None:
         axis.set_minor_locator(LogLocator(subs="auto"))
         axis.set_minor_formatter(lambda value, place: "")
     axes.grid(alpha=0.25)
-    names = [*(name for name, _, _ in styles), *(row["setting"] for row in rows)]
-    lines = keys + [axes.plot([], [], color=color, linewidth=2)[0] for _, color in zip(rows, colors)]
+    names = [*lines, *(row["setting"] for row in rows)]
+    keys += [axes.plot([], [], color=color, linewidth=2)[0] for _, color in zip(rows, colors)]
     axes.legend(
-        lines, names, ncols=2, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16),
+        keys, names, ncols=2, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16),
         title=f"colours: {varied}", title_fontsize=8, alignment="left",
     )  # fmt: skip
 

@@ -152,11 +152,6 @@ def build(name: str, latent: int, **options) -> Autoencoder:
     return network(latent=latent, **known)
 
 
-def described(model: Autoencoder) -> dict:
-    """What config.json says of a network: its architecture and its options."""
-    return {"architecture": model.architecture, **model.settings()}
-
-
 def from_description(description: dict, own: str | None = None) -> Autoencoder:
     """A network from what its config.json says. Raises ValueError for one that is neither ours nor the user's `own`."""
     options = dict(description)
@@ -190,7 +185,7 @@ def load(folder: Path | str, own: str | None = None) -> Autoencoder:
 
 def save(model: Autoencoder, pictures: Pictures, folder: Path) -> None:
     """The weights, the network's config.json, and the latents of all pictures."""
-    write_json(folder / SETTINGS, described(model))
+    write_json(folder / SETTINGS, {"architecture": model.architecture, **model.settings()})
     tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     for name, content in ((WEIGHTS, tensors), ("latents.safetensors", {"latents": encode_all(model, pictures.images)})):
         with atomic_write(folder / name) as path:

@@ -179,8 +179,7 @@ def opened(config, pictures: Pictures) -> Iterator[Run]:
 
 def over_seeds(main: Callable, config) -> dict:
     """`main` with the seeds 0 to config.seeds - 1, each in a folder below config.out; prints and records the spread.
-    A seed that is finished is not run again, one that was killed is resumed. Raises UserError for other options there.
-    """
+    A finished seed is not run again, one that was killed is resumed. Raises UserError for other options there."""
     from lab import statistics  # needed only here
 
     asked = {name: str(value) for name, value in vars(config).items() if name not in IRRELEVANT | {"seed", "seeds"}}
@@ -244,12 +243,10 @@ class Checkpoint:
         self.due = started + (time.monotonic() - started) / SAVING_TIME
 
     def restore(self) -> int:
-        """Continue from the file if it is there. Returns the steps that were made. Raises UserError."""
-        return self.read() if self.path.exists() else 0
-
-    def read(self) -> int:
-        """Set everything to the state in the file, and return the steps that were made.
+        """Set everything to the state in the file, if it is there. Returns the steps that were made.
         Raises UserError for a damaged file, another run's, or tensors of other names or shapes."""
+        if not self.path.exists():
+            return 0
         try:
             with safe_open(self.path, "pt") as file:
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}

@@ -126,7 +126,7 @@ def openmoji_rows() -> list[Row]:
 
 
 def full_revision() -> str:
-    """The 40 digits of the pinned commit, from the local cache or the Hub. Raises the client's errors, StopIteration."""
+    """The 40 digits of the pinned commit, from the cache or the Hub. Raises the client's errors, StopIteration."""
     from huggingface_hub import HfApi, constants
 
     snapshots = Path(constants.HF_HUB_CACHE) / f"datasets--{DATASET.replace('/', '--')}" / "snapshots"
@@ -167,11 +167,8 @@ def credit(source: str) -> str:
 
 def rows_of(source: str) -> Iterable[Row]:
     """The rows of a source, a name in SOURCES or a path. Raises UserError, also while it is iterated."""
-    return SOURCES[source]() if source in SOURCES else own_rows(source)
-
-
-def own_rows(source: str) -> Iterable[Row]:
-    """The rows of the user's parquet file or folder. Raises UserError, also while it is iterated."""
+    if source in SOURCES:
+        return SOURCES[source]()
     from lab import own  # imports pyarrow
 
     path = Path(source).expanduser()

@@ -45,7 +45,7 @@ def balanced_accuracy_interval(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values, corrected for how many there are: Holm 1979, "A simple sequentially rejective multiple test procedure"."""
+    """p-values corrected for their number: Holm 1979, "A simple sequentially rejective multiple test procedure"."""
     count, adjusted, highest = len(p_values), [0.0] * len(p_values), 0.0
     for rank, place in enumerate(sorted(range(count), key=p_values.__getitem__)):
         highest = max(highest, min(1.0, (count - rank) * p_values[place]))

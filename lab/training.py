@@ -1,6 +1,7 @@
-"""How a network is trained and tested: PCA, the one evaluation, the one loop. lab/best.py has the best preset's part."""
+"""How a network is trained and tested: PCA, evaluation, the loop. lab/best.py has the best preset's part."""
 
 import ctypes
+import itertools
 import math
 import platform
 from dataclasses import replace
@@ -133,13 +134,9 @@ def resolve_options(options: TrainingRun) -> TrainingRun:
 
 def batches_by_epoch(options: TrainingOptions, splits: Splits, order: torch.Generator):
     """(batches without end, a PCA of the training images, the steps) of a training that counts epochs."""
-
-    def passes() -> Iterator:
-        while True:
-            yield from splits.train.batches(options.batch_size, order)
-
+    batches = itertools.chain.from_iterable(splits.train.batches(options.batch_size, order) for _ in itertools.count())
     steps = math.ceil(len(splits.train) / options.batch_size) * options.epochs
-    return passes(), fit_pca(splits.train.images, options.latent), steps
+    return batches, fit_pca(splits.train.images, options.latent), steps
 
 
 def batches_by_step(options: TrainingOptions, splits: Splits, order: torch.Generator):

@@ -178,10 +178,8 @@ def colour_change(baseline: np.ndarray, featured: np.ndarray) -> tuple[np.ndarra
     """(K,) pixels of each colour of a (3, H, W) picture, the (K, 3) colours, and the (K, 3) mean change to another."""
     cells = np.ravel_multi_index(np.rint(baseline * (PALETTE - 1)).astype(int), [PALETTE] * 3).ravel()
     _, cell, counts = np.unique(cells, return_inverse=True, return_counts=True)
-    means = [
-        np.stack([np.bincount(cell, channel.ravel()) / counts for channel in picture], 1)
-        for picture in (baseline, featured)
-    ]
+    pair = baseline, featured
+    means = [np.stack([np.bincount(cell, part.ravel()) / counts for part in picture], 1) for picture in pair]
     return counts, means[0], means[1] - means[0]
 
 

@@ -66,7 +66,7 @@ def strip(latent: torch.Tensor, caption: str) -> str:
 
 
 def listen(events: list, function: Callable, inputs, outputs, name: str | None = None) -> None:
-    """Call a function on these events, for one visitor at a time; `name` makes it public. A UserError becomes a line."""
+    """Call a function on these events, one visitor at a time; `name` makes it public. A UserError becomes a line."""
 
     @functools.wraps(function)
     def answered(*arguments):

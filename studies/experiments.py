@@ -56,14 +56,10 @@ class Config:
         cli.require_range(1, 1000, workers=self.workers)
 
 
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C to the parent, which ends its workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def in_processes(trials: dict[Key, Trial], workers: int) -> Iterator[tuple[Key, dict]]:
     """Each trial's metrics as they come. A process opens the pictures once, for all its trials."""
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), ignore_interrupts) as pool:
+    ignored = signal.SIGINT, signal.SIG_IGN  # Ctrl-C is for the parent, which ends its workers
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal, ignored) as pool:
         futures = {pool.submit(measure, trial): key for key, trial in trials.items()}
         try:
             for future in as_completed(futures):
@@ -162,10 +158,10 @@ def main(config: Config) -> dict:
         print(f"{outcome['letter']}, {outcome['text']}: {finding(outcome)}")
     name = config.name if config.preset == "coursework" else f"{config.name}_{config.preset}"
     print("figure", figures.experiment(rows, judged, experiment.varied, config.plots / f"experiment_{name}.png"))
-    about = {"command": runs.command_line(), "experiment": config.name, "preset": config.preset, "varied": experiment.varied}
-    about |= {"torch": torch.__version__, "processor": runs.processor(), "device": rows[0]["trial"]["device"]}
-    about |= {"source": config.source, "quick": config.quick, "seeds": config.seeds}
-    record = {**about, "rows": rows, "hypotheses": judged}
+    about = {"command": runs.command_line(), "experiment": config.name, "preset": config.preset}
+    about |= {"varied": experiment.varied, "torch": torch.__version__, "processor": runs.processor()}
+    about |= {"device": rows[0]["trial"]["device"], "source": config.source, "quick": config.quick}
+    record = about | {"seeds": config.seeds, "rows": rows, "hypotheses": judged}
     runs.write_json(config.out / f"{name}.json", record)
     return record
 

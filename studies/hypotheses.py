@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A claim of the coursework, or a question of ours: `metric` will be `expected` with `setting` than with `reference`.
+    """A claim of the coursework, or our question: `metric` will be `expected` with `setting` than with `reference`.
     The gap is the MSE on unseen emoji minus that on the training emoji, both upright: overfitting."""
 
     letter: str  # the coursework's question

@@ -73,12 +73,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("result", type=Path, help="JSON file for the result")
     parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--copies", type=int, default=4)
-    parser.add_argument("--keyword", default="face")
     options = parser.parse_args()
 
-    rows = [row for row in rows_of("twemoji") if options.keyword in normalise(row.text)]
-    dataset = EmojiDataset(rows, options.copies)
+    rows = [row for row in rows_of("twemoji") if "face" in normalise(row.text)]
+    dataset = EmojiDataset(rows, copies=4)
     torch.manual_seed(0)
     train_size, val_size = int(0.6 * len(dataset)), int(0.2 * len(dataset))
     train, val, test = random_split(dataset, [train_size, val_size, len(dataset) - train_size - val_size])

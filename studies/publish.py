@@ -5,8 +5,7 @@
     python -m studies.publish multitask   # of runs/multitask
 
 Weights are stored as float16: `--evaluate` then gives the record's numbers again, as tests/test_networks.py checks. To
-put a folder on the Hub: `huggingface_hub.upload_folder(repo_id="you/emoji-autoencoder", folder_path="pretrained/best")`.
-"""
+put a folder on the Hub: `huggingface_hub.upload_folder(repo_id="you/autoencoder", folder_path="pretrained/best")`."""
 
 import hashlib
 from dataclasses import dataclass

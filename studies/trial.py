@@ -134,9 +134,9 @@ def parts_to_test(trial: Trial, fold: Splits) -> dict[str, Part]:
 
 @threadpool_limits.wrap(limits=1)
 def measure(trial: Trial) -> dict[str, float | list | None]:
-    """Train and test. A pure function of the trial, except for the seconds, in one thread: other trials take the other cores.
-    The MSEs of `parts_to_test` are lists over `steps`. So is the balanced accuracy, the mean recall over the classes that
-    are tested; it is None if no class was taught."""
+    """Train and test, in one thread: other trials take the other cores. Depends on the trial alone, except the seconds.
+    The MSEs of `parts_to_test` are lists over `steps`. So is the balanced accuracy, the mean recall over the classes
+    that are tested; it is None if no class was taught."""
     from sklearn.metrics import recall_score  # takes half a second to import
 
     started, fold = time.monotonic(), fold_of(trial)

@@ -1,4 +1,4 @@
-"""What came out of an experiment: verdicts on its hypotheses, and means and spreads of its settings, as text for REPORT.
+"""What came out of an experiment: verdicts on its hypotheses, and means and spreads of its settings, as text.
 
 A trial's metrics are numbers, and lists over the steps at which it was tested (CURVES). Needs no torch."""
 

@@ -17,7 +17,6 @@ from studies.analogies import CATS, FOLDS, PASTES, Config, Paste, Style
 from studies.families import FAMILIES, MISSING, Analogies
 
 CODES = ["1F44B", "1F44B-1F3FB", "1F44B-1F3FF", "1F44D", "1F44D-1F3FB", "1F44D-1F3FF", "1F680", ""]
-COUPLE = "1F9D1-1F3FB-200D-1F91D-200D-1F9D1-1F3FF"  # two people of two tones
 GENDERS = ["1F468-200D-1F373", "1F469-200D-1F373", "1F3C3-200D-2642", "1F3C3-200D-2640", "1F3C3", "1F468"]
 
 
@@ -45,7 +44,7 @@ def with_picture(style: Style, name: str, value: int) -> Style:
 def test_tables_put_the_same_emoji_in_a_row():
     cats = families.cats(pictures_of([*CATS[1:], *COUNTERPARTS.values()]))
     assert cats.tolist() == [[MISSING, *range(8)], [*range(8, 17)]]
-    tones = families.skin_tones(pictures_of(["hand"] * 9, [*CODES, COUPLE]))
+    tones = families.skin_tones(pictures_of(["hand"] * 9, [*CODES, "1F9D1-1F3FB-200D-1F91D-200D-1F9D1-1F3FF"]))
     assert tones[:, :3].tolist() == [[0, 1, 2], [3, 4, 5]]
     genders = families.genders(pictures_of(["person"] * 6, GENDERS))
     assert genders.tolist() == [[0, 1], [2, 3]]
@@ -73,32 +72,30 @@ def test_all_72_analogies_of_cats_except_those_whose_answer_looks_like_another()
     assert len(families.analogies_of(alike, "cats", 0).truth) == 7 * 8
 
 
-def graded(*levels: int) -> Style:
-    """One pattern at some brightnesses: target, baseline, featured, truth, then others; the last is no face."""
+@pytest.fixture
+def graded() -> Style:
+    """One analogy, of pictures that differ in their brightness alone. Nearer to its target than the truth (110) are a
+    face (103) and a cake (100); a face (90) is as near."""
     pattern = torch.randint(0, 100, (3, SIZE, SIZE), generator=generator("pattern", 0))
-    names = [*(f"face {i}" for i in range(len(levels) - 1)), "cake"]
-    pictures = replace(pictures_of(names), images=torch.stack([(pattern + level).byte() for level in levels]))
-    one = Analogies(*torch.arange(4)[:, None])
-    return Style(pictures, {"cats": one, "genders": one})
+    images = torch.stack([(pattern + level).byte() for level in (100, 101, 99, 110, 90, 103, 150, 100)])
+    pictures = replace(pictures_of([*(f"face {i}" for i in range(7)), "cake"]), images=images)
+    return Style(pictures, dict.fromkeys(("cats", "genders"), Analogies(*torch.arange(4)[:, None])))
 
 
-def test_ranks_leave_sources_out_and_count_ties():
-    style = graded(100, 101, 99, 110, 90, 103, 150, 100)  # 110 is the truth; as near: 90; nearer: 103 and the cake
-    composite = style.images(torch.tensor([0]))
-    scores = {family: analogies.score(composite, style, family) for family in ("cats", "genders")}
+def test_ranks_leave_sources_out_and_count_ties(graded):
+    composite = graded.images(torch.tensor([0]))
+    scores = {family: analogies.score(composite, graded, family) for family in ("cats", "genders")}
     assert [scores[family]["mrr"].item() for family in scores] == [1 / 3, 1 / 4]
     assert scores["cats"]["top1"] == scores["cats"]["top1_shifted"] == 0 and "top1_shifted" not in scores["genders"]
     assert scores["cats"]["mse"] == pytest.approx((10 / 255) ** 2, rel=1e-3)
-    assert scores["cats"]["sharpness"] == pytest.approx(1, rel=1e-3) and 0.9 < scores["cats"]["ssim"] < 1
 
 
-def test_the_truth_has_the_best_scores_and_half_its_contrast_a_quarter_of_its_sharpness():
-    style = graded(100, 101, 99, 110, 90, 103, 150, 100)
-    truth = style.images(torch.tensor([3]))
-    perfect = analogies.score(truth, style, "cats")
+def test_the_truth_has_the_best_scores_and_half_its_contrast_a_quarter_of_its_sharpness(graded):
+    truth = graded.images(torch.tensor([3]))
+    perfect = analogies.score(truth, graded, "cats")
     for name, value in {"top1": 1, "top1_shifted": 1, "mrr": 1, "mse": 0, "ssim": 1, "sharpness": 1}.items():
         assert perfect[name] == pytest.approx([value], abs=1e-5)
-    assert analogies.score(truth / 2, style, "cats")["sharpness"] == pytest.approx([0.25], abs=1e-4)
+    assert analogies.score(truth / 2, graded, "cats")["sharpness"] == pytest.approx([0.25], abs=1e-4)
 
 
 def test_an_answer_that_is_shifted_by_two_pixels_is_found_again():
@@ -130,7 +127,7 @@ def test_a_dot_is_pasted_with_the_ground_around_it(grown, down):
     expected[..., 3 + down - grown : 4 + down + grown, 4 - grown : 5 + grown] = 0
     expected[..., 3 + down, 4] = 1
     pasted = Paste(threshold=0.35, grown=grown, down=down, scale=1.0)(target, baseline, featured)
-    assert torch.allclose(pasted, expected, atol=1e-5) and len(PASTES) == 144
+    assert torch.allclose(pasted, expected, atol=1e-5)
 
 
 def test_a_paste_is_chosen_without_the_style_and_without_the_answer(monkeypatch):
@@ -141,24 +138,21 @@ def test_a_paste_is_chosen_without_the_style_and_without_the_answer(monkeypatch)
     assert analogies.compose_by_paste(with_picture(style, CATS[3], 0), [other], "cats")[1] == chosen
     changed = with_picture(other, CATS[3], 0)
     assert analogies.choose_paste([changed], "cats", CATS[3]) == analogies.choose_paste([other], "cats", CATS[3])
-    known, pool, errors = analogies.paste_errors(other, "cats")
-    assert errors.shape == (6, len(known.truth), len(pool))
-    assert not torch.equal(errors, analogies.paste_errors(changed, "cats")[2])
+    errors = [analogies.paste_errors(each, "cats")[2] for each in (other, changed)]
+    assert errors[0].shape == (6, 72, 9) and not torch.equal(*errors)
 
 
 def test_arithmetic_never_looks_at_the_answer(monkeypatch):
     spaces = dict.fromkeys(("PCA", "coursework", "best"), arithmetic.pixel_space)
     monkeypatch.setattr(analogies, "spaces_without", lambda config, style, fold: spaces)
     style = style_of("made")
-    made, changed = (
-        analogies.compose_by_arithmetic(Config(), each, "cats") for each in (style, with_picture(style, CATS[3], 0))
-    )
+    styles = style, with_picture(style, CATS[3], 0)
+    made, changed = (analogies.compose_by_arithmetic(Config(), each, "cats") for each in styles)
     same = torch.tensor([answer == CATS[3] for answer in style.answers("cats")])
     for method, composites in made.items():
         assert torch.equal(composites[same], changed[method][same]) and composites.shape == (72, 3, SIZE, SIZE)
     target, baseline, featured, _ = style.parts("cats")
     assert torch.allclose(made["PCA arithmetic"], (target + featured - baseline).clamp(0, 1), atol=1e-6)
-    assert len(made) == 7 and len(analogies.compose_by_arithmetic(Config(), style, "genders")) == 3
 
 
 def test_networks_of_a_fold_never_see_its_cats(tmp_path):
@@ -174,9 +168,9 @@ def test_networks_of_a_fold_never_see_its_cats(tmp_path):
     assert there.hold_out == tuple(CATS[1::FOLDS]) and there.epochs == 1 and there.seed == 0
     seen = data.split(data.load_styles(there), there).pictures.names
     assert len(seen) == 15 and not {*seen} & {*CATS[1::FOLDS]}
-    before = (options.out / runs.METRICS).stat().st_mtime_ns
+    before = (options.out / runs.METRICS).stat()
     analogies.train_network(options)
-    assert (options.out / runs.METRICS).stat().st_mtime_ns == before  # a finished network is used again
+    assert (options.out / runs.METRICS).stat() == before  # a finished network is used again
     with pytest.raises(cli.UserError, match="other options .--epochs 1, not 2"):
         analogies.train_network(replace(options, epochs=2))
 
@@ -196,13 +190,11 @@ def test_targets_are_drawn_and_recorded_with_the_nearest_other_emoji(tmp_path, m
     assert len(rows) == 32 and rows[0]["target"] == "dog face"
     assert all(row["nearest"] != row["target"] and 0 < row["mse"] < 0.2 for row in rows)
     assert [path.name for _, path in drawn] == ["analogies_targets_1.png", "analogies_targets_2.png"]
-    assert [len(pictures) for rows, _ in drawn for _, pictures in rows] == [8] * 6
 
 
 @pytest.mark.long
 def test_a_tiny_benchmark(tmp_path):
     rows = analogies.main(Config(count=8, epochs=1, steps=2, out=tmp_path, plots=tmp_path / "plots"))["rows"]
     assert len(rows) == 3 * (13 + 9 + 9) and len([*(tmp_path / "plots").glob("analogies_*.png")]) == 9
-    top1 = {(row["style"], row["method"]): row["top1"]["mean"] for row in rows if row["family"] == "cats"}
-    for style, right in {"twemoji": 33, "openmoji": 27, "noto": 29}.items():
-        assert top1[style, "transplant"] == pytest.approx(right / 72, abs=0.03)
+    cats = [row for row in rows if row["family"] == "cats" and row["method"] == "transplant"]
+    assert [72 * row["top1"]["mean"] for row in cats] == pytest.approx([33, 27, 29], abs=2)

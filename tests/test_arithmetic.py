@@ -1,15 +1,16 @@
-"""Latent arithmetic: spaces, ways to find an attribute, ranks and scores, principal directions."""
+"""Latent arithmetic: spaces, attributes, ranks and scores, principal directions. And transplants of features."""
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from lab import arithmetic, training
-from lab.arithmetic import ATTRIBUTES, Equation, Space
+from lab import arithmetic, training, transplant
+from lab.arithmetic import ATTRIBUTES, Equation, Space, resolve_emoji
 from lab.cli import UserError
 from lab.networks import ConvAutoencoder, encode_all
 from lab.pictures import generator, to_float
+from studies import families
 
 
 def random(*shape: int) -> torch.Tensor:
@@ -123,3 +124,88 @@ def test_walks_go_by_standard_deviations_and_by_strengths(stretched):
     assert len(rows) == 6 and torch.allclose(rows[:, 2], latents[0].expand(6, -1), atol=1e-5)
     alike = arithmetic.principal_directions(torch.ones(5, 8), attribute)  # no variance, so no direction
     assert arithmetic.isolation(alike, attribute)["fullest"] is None
+
+
+def face(eyes: int, mouth: int, colour=(1.0, 0.8, 0.3), centre: int = 32, radius: int = 28) -> torch.Tensor:
+    """(3, 64, 64): a disc on white with eyes in one row and a mouth in another."""
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    picture = torch.ones(3, 64, 64)
+    picture[:, (y - centre) ** 2 + (x - 32) ** 2 <= radius**2] = torch.tensor(colour)[:, None]
+    for column in (22, 42):
+        picture[:, eyes - 3 : eyes + 3, column - 3 : column + 3] = 0.1
+    picture[:, mouth - 2 : mouth + 2, 24:40] = 0.2
+    return picture
+
+
+def compose(*pictures: torch.Tensor) -> torch.Tensor:
+    return transplant.transplant(*(picture[None] for picture in pictures))[0]
+
+
+def test_features_of_featured_replace_those_of_the_target():
+    target, baseline, featured = face(24, 46), face(24, 46), face(20, 50)
+    assert (compose(target, baseline, featured) - featured).abs().mean() < 0.01
+
+
+def test_equal_faces_change_nothing():
+    picture = face(24, 46)
+    assert torch.allclose(compose(picture, picture, picture), picture, atol=0.02)
+
+
+def test_a_target_stays_as_it_is_when_baseline_and_featured_have_the_same_features(everything):
+    cats, humans = (to_float(everything.images[row]) for row in families.cats(everything))
+    assert torch.equal(transplant.transplant(cats, humans, humans), cats)
+    noise = torch.rand(9, 3, 64, 64, generator=generator("noise", 0))
+    assert torch.equal(transplant.transplant(noise, humans, humans), noise)
+
+
+def test_each_picture_of_a_batch_is_composed_by_itself():
+    targets = torch.stack([face(24, 46, (0.3, 0.7, 0.3)), face(30, 44, centre=36, radius=20)])
+    others = [face(24, 46).expand(2, -1, -1, -1), face(20, 50).expand(2, -1, -1, -1)]
+    together = transplant.transplant(targets, *others)
+    for i, target in enumerate(targets):
+        assert torch.equal(together[i], compose(target, *(other[i] for other in others)))
+
+
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_pictures_without_a_head_make_composites_too(level):
+    plain, happy, sad = torch.full((3, 64, 64), level), face(24, 46), face(20, 50)
+    for sources in ((plain, happy, sad), (happy, plain, sad), (happy, sad, plain), (plain, plain, plain)):
+        made = compose(*sources)
+        assert made.isfinite().all() and made.min() >= 0 and made.max() <= 1
+
+
+def test_a_change_of_colours_recolours():
+    pale, dark = (1.0, 0.8, 0.3), (0.6, 0.4, 0.2)
+    composite = compose(face(20, 50, pale), face(24, 46, pale), face(24, 46, dark))
+    assert (composite - face(20, 50, dark)).abs().mean() < 0.02
+
+
+def test_boxes_are_of_the_head():
+    faces = transplant.take_apart(torch.stack([face(24, 46), face(30, 44, centre=36, radius=20)]))
+    assert faces.boxes.tolist() == [pytest.approx([4, 61, 4, 61], abs=1), pytest.approx([16, 57, 12, 53], abs=1)]
+
+
+def test_parts_move_and_scale_as_boxes_do():
+    parts = torch.zeros(1, 2, 4, 64, 64)
+    parts[..., 20:24, 30:34] = 1
+    box, to = np.array([[0.0, 64, 0, 64]]), np.array([[32.0, 64, 16, 48]])
+    placed = transplant.from_box_to_box(parts, box, to)[0, 0, 0]
+    rows, columns = placed.nonzero().float().mean(0)
+    assert rows == pytest.approx(32 + 11 - 0.5, abs=1) and columns == pytest.approx(16 + 16 - 0.5, abs=1)
+
+
+def test_erased_features_leave_the_head():
+    faces = transplant.take_apart(face(24, 46)[None])
+    everything = torch.ones(1, 1, 64, 64, dtype=torch.bool).numpy()
+    bare = transplant.erase(faces, everything)[0]
+    assert (bare[:, 20:28, 20:44] - torch.tensor([1.0, 0.8, 0.3])[:, None, None]).abs().max() < 0.1
+
+
+def test_composites_of_twemoji_stay_in_range_and_keep_the_head(everything):
+    names = ("smiling cat face with open mouth", "grinning face", "smiling face with heart shaped eyes")
+    target, baseline, featured = (to_float(everything.images[resolve_emoji(everything, "emoji", n)]) for n in names)
+    composite = compose(target, baseline, featured)
+    assert composite.min() >= 0 and composite.max() <= 1
+    red = (composite[0] > 0.7) & (composite[1] < 0.35)
+    assert red.sum() > 300  # hearts
+    assert (composite - target)[:, 40:, :8].abs().mean() < 0.05  # the cat's lower corner

@@ -1,16 +1,17 @@
-"""demo.py: its page answers, or says in a line what is wrong, and keeps nothing of what visitors upload."""
+"""demo.py: its page answers, or says what is wrong, and keeps no upload. tour.ipynb: it shows what it says."""
 
 import base64
 import functools
 import html
 import io
+import json
 import os
 import re
 import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -24,6 +25,8 @@ from lab.cli import UserError
 from page import cache  # the other modules of the page need gradio
 
 USUAL = ("smiling cat face with open mouth", "grinning face", "smiling face with heart-shaped eyes")
+CELLS = json.loads((ROOT / "tour.ipynb").read_text(encoding="utf-8"))["cells"]
+CODE = ["".join(cell["source"]) for cell in CELLS if cell["cell_type"] == "code"]
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +201,26 @@ def test_without_gradio_a_line_says_what_to_install(command, monkeypatch):
     monkeypatch.setitem(sys.modules, "gradio", None)
     with mock.patch.dict(os.environ):
         assert_one_line(command(demo), "run: pip install -r requirements-demo.txt")
+
+
+def test_the_cells_show_what_they_say(monkeypatch, faces, everything):
+    shown, ipython, display = [], ModuleType("IPython"), ModuleType("IPython.display")
+    ipython.version_info = (9, 0)  # matplotlib asks
+    display.Image, display.display = bytes, shown.append
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.setattr(
+        data, "load_pictures", lambda source, keyword, skip_bad=False: everything if keyword == "" else faces
+    )
+    monkeypatch.chdir(ROOT)
+    found = {}
+    for cell in CODE:
+        exec(cell, found)  # one namespace, as in a notebook
+    assert len(CODE) == 10 and not any(cell.get("outputs") for cell in CELLS)
+    assert "".join(CELLS[-1]["source"]).count("Expect") == 6
+    assert len(shown) == 6 and all(picture.startswith(b"\x89PNG") for picture in shown)
+    assert found["pca_mse"] < found["network_mse"]
+    assert found["leaked"]["coursework"] > 190 and found["leaked"]["unseen"] == 0
+    assert found["flattered"] < found["honest"]
+    assert found["composite_mse"] < found["unchanged_mse"] and found["composite_mse"] < found["pixel_mse"]
+    assert found["by_strength"][2] < found["by_strength"][0] and found["right"] == 1
