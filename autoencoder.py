@@ -4,7 +4,7 @@
     python autoencoder.py --resume                              # continue after a kill, to the same bits
     python autoencoder.py --split unseen --out runs/unseen      # test emoji never seen in training
     python autoencoder.py --preset best --split unseen --out runs/best  # a network that beats PCA on unseen emoji
-    python autoencoder.py --preset best --split unseen --out runs/best --reference runs/unseen  # another one beside it
+    python autoencoder.py --preset best --split unseen --out runs/best --reference runs/unseen  # both in one figure
     python autoencoder.py --evaluate pretrained/coursework      # its test numbers again, without training
     python autoencoder.py --seeds 5 --out runs/seeds            # mean and standard deviation over five seeds
 
@@ -15,7 +15,7 @@ to 3 minutes where the processor computes in bfloat16, 4 to 5 elsewhere."""
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import cli  # before torch: it sets the environment
+from lab import cli  # before torch: lab sets the environment
 
 import data
 from lab import figures, networks, runs, training
@@ -49,23 +49,22 @@ def error_line(found: dict[str, float]) -> str:
 def test(trained: Trained, splits: Splits, config: Config) -> dict:
     """The numbers of a run: its sizes, and its test errors in the source's style and by style. Prints the errors."""
     by_style = {style: training.errors(trained, part, config.refine_steps) for style, part in splits.tests().items()}
-    own, *others = by_style
-    print(f"Final average test MSE: {error_line(by_style[own])}")
-    for style in others:
+    source_style, *other_styles = by_style
+    print(f"Final average test MSE: {error_line(by_style[source_style])}")
+    for style in other_styles:
         trained_on = "never" if style == config.hold_out_style else "also"
         print(f"{style}, {trained_on} in training: {error_line(by_style[style])}")
     about = ("preset", "network", "split", "augment", "precision", "seed")
-    metrics = {"source": own, **{name: getattr(config, name) for name in about}, **splits.counts()}
+    metrics = {"source": source_style, **{name: getattr(config, name) for name in about}, **splits.counts()}
     metrics |= {"leaked": splits.leaked(), "skipped": splits.pictures.skipped}
     metrics |= {"parameters": sum(parameter.numel() for parameter in trained.model.parameters())}
-    return metrics | by_style[own] | {"styles": by_style}
+    return metrics | by_style[source_style] | {"styles": by_style}
 
 
 def network_label(metrics: dict) -> str:
     """What the figure calls a network."""
-    names = {"coursework": "coursework's network", "best": "best preset"}
-    own = metrics["network"] not in networks.ARCHITECTURES
-    return f"{Path(metrics['network']).name if own else names[metrics['preset']]}\ntest MSE {metrics['test_mse']:.4f}"
+    names = dict.fromkeys(("residual", "informed"), "best preset") | {"convolutional": "coursework's network"}
+    return f"{names.get(metrics['network'], Path(metrics['network']).name)}\ntest MSE {metrics['test_mse']:.4f}"
 
 
 def draw(trained: Trained, splits: Splits, metrics: dict, reference: tuple[Autoencoder, dict] | None, config) -> None:

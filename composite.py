@@ -7,7 +7,7 @@
     python composite.py --model runs/multitask            # in Part 2's latent
     python composite.py --model runs/seeds --seeds 5 --out runs/composites  # by the networks of five seeds
 
-z = z_target + strength x (z_featured - z_baseline), decoded by the network that Part 1 left in runs/autoencoder.
+z = z_target + strength x (z_featured - z_baseline), decoded by the network in runs/autoencoder or pretrained/.
 Writes runs/composite/ and plots/composite_*.png; with other options, all into a folder of its own.
 Expect an MSE to the true picture of about 0.026: better than the unchanged target (0.041), about as good as PCA."""
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from lab import cli  # before torch: it sets the environment
+from lab import cli  # before torch: lab sets the environment
 
 import torch
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Sequence
 
-from lab import cli, sources  # before torch: it sets the environment
+from lab import cli, sources  # before torch: lab sets the environment
 
 import torch
 

@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass
 from typing import Iterator, Literal
 
-from lab import cli, sources  # before torch: it sets the environment
+from lab import cli, sources  # before torch: lab sets the environment
 from lab.cli import UserError
 
 LARGEST_UPLOAD = "10mb"

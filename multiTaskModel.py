@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
-from lab import cli  # before torch: it sets the environment
+from lab import cli  # before torch: lab sets the environment
 
 import numpy as np
 import torch
@@ -56,6 +56,8 @@ class Config(TrainingRun):
         cli.require_range(1 if self.split == "unseen" and not self.compare else 2, 1000, seeds=self.seeds)
         if self.compare and (self.preset == "best" or not self.classification_weight):
             raise UserError("--compare takes --preset coursework and a --classification-weight above 0")
+        if self.augment == "adversarial":  # it has a loss of its own, without the classifier
+            raise UserError("--augment adversarial is for Part 1 alone; leave it out")
 
 
 def fit(splits: Splits, labels: torch.Tensor, config: Config, run, training_of: dict | None = None):
@@ -117,8 +119,7 @@ def draw(trained: Trained, splits: Splits, labels: torch.Tensor, metrics: dict, 
     lines = {pca: metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
     prefix = config.plots / ("multitask" if config.preset == "coursework" else f"multitask_{config.preset}")
     figures.learning_curves(trained.history, Path(f"{prefix}_curves.png"), lines, "mse")
-    titles = [pictures.names[i] for i in chosen]
-    figures.reconstructions(rows, titles, Path(f"{prefix}_reconstructions.png"), notes)
+    figures.reconstructions(rows, [pictures.names[i] for i in chosen], Path(f"{prefix}_reconstructions.png"), notes)
     seen = splits.train.emoji.unique()
     held_out = sorted({*range(len(labels))} - {*seen.tolist()})  # none, where there are enough copies
     panels = {f"{len(seen)} of {len(labels)} emoji in training": classes.project_to_plane(latents, seen)}

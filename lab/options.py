@@ -19,7 +19,7 @@ class DataOptions:
     keyword: str | None = None  # which names must contain, "" for all; default: face, or all of yours if none has it
     skip_bad: bool = False  # leave out pictures that cannot be decoded, instead of stopping
     hold_out: tuple[str, ...] = ()  # names that are left out of all parts
-    augment: Literal["coursework", "none", "adversarial"] = "coursework"  # flip, rotation, colours; or exact copies
+    augment: Literal["coursework", "none", "adversarial"] = "coursework"  # flip, rotation, colours; exact copies
     copies: int | Literal["none"] = 4  # copies of each picture
     split: Literal["coursework", "unseen"] = "coursework"  # copy, then split; unseen: split the emoji, then copy
     seed: int = 0  # random seed

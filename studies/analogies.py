@@ -22,7 +22,7 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from lab import cli  # before torch: it sets the environment
+from lab import cli  # before torch: lab sets the environment
 
 import numpy as np
 import torch

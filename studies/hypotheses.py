@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A claim of the coursework, or our question: `metric` will be `expected` with `setting` than with `reference`.
+    """A claim of the coursework, or our question: with `setting`, `metric` is lower or higher than with `reference`.
     The gap is the MSE on unseen emoji minus that on the training emoji, both upright: overfitting."""
 
     letter: str  # the coursework's question
@@ -29,7 +29,7 @@ class Experiment:
     hypotheses: tuple[Hypothesis, ...]
 
 
-FACES = {}  # Part 1
+FACES = {}  # Part 1: no change
 CLASSIFIER = {"images": "happy or sad", "classes": "happy or sad", "copies": 50, "dropout": 0.0}  # Part 2
 EMOTIONS = CLASSIFIER | {"images": "emotions", "classes": "emotions", "copies": 10}
 H = Hypothesis

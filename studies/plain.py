@@ -1,4 +1,4 @@
-"""The coursework's description in ordinary PyTorch, as one would write it in an evening: what studies.bench compares with.
+"""The coursework's description in ordinary PyTorch, as written in an evening: what studies.bench compares with.
 
     python -m studies.plain runs/plain.json --epochs 30
 

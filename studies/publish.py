@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from lab import cli  # before torch: it sets the environment
+from lab import cli  # before torch: lab sets the environment
 
 import tyro
 from safetensors.torch import save

@@ -159,6 +159,7 @@ def test_compare_trains_pairs_that_differ_in_the_loss_alone(config, tmp_path):
         (("--keyword", "crying face", "--split", "unseen"), "class happy has 0 emoji"),
         (("--compare", "--preset", "best"), "--compare takes --preset coursework"),
         (("--compare", "--classification-weight", 0), "--compare takes --preset coursework"),
+        (("--augment", "adversarial"), "for Part 1 alone"),
     ],
 )
 def test_what_cannot_be_is_one_line(command, tmp_path, arguments, message):
