@@ -1,15 +1,17 @@
-"""README.md and REPORT.md: prose from report/*.md, every number and table in it from the records of runs.
+"""REPORT.md and README's table: words from report/*.md, every number in them from the records of runs.
 
-python report.py                     # write both
-python report.py --check             # fail if they are not what templates and records give
-python report.py --collect analogies # first take this record from runs/, and the figures that plots/ has"""
+    python report.py                      # write both
+    python report.py --check              # fail if they are not what words and records give
+    python report.py --collect            # first take all records from runs/, and the figures that plots/ has
+    python report.py --collect analogies  # or only this record
+
+The words are filled by `str.format_map`: a name in braces is a record, or what `computed` makes of the records."""
 
 import re
 from dataclasses import dataclass
+from operator import truediv
 from pathlib import Path
 from statistics import mean, stdev
-
-import jinja2
 
 from lab import cli, runs
 from lab.cli import UserError
@@ -17,124 +19,138 @@ from studies import verdicts
 from studies.hypotheses import EXPERIMENTS
 
 HERE = Path(__file__).parent
-PAGES = ("README.md", "REPORT.md")
-TEMPLATES = Path("report")  # a page there becomes the page of the same name above
-RECORDS = TEMPLATES / "records"  # of the runs shown, few and small, so that a clone has them
+REPORT, TABLE, RECORDS = Path("report/REPORT.md"), Path("report/numbers.md"), Path("report/records")
+START, END = "<!-- numbers -->\n", "<!-- /numbers -->"  # between them README has its table
 PUBLISHED = Path("plots/published")  # copies of the figures shown: git ignores the rest of plots/, which runs write
 LARGEST = 200_000  # bytes of a published figure
 FIGURE = re.compile(r"\]\(([^()]*\.png)\)")  # a picture or a link to one
-
-RUNS = {  # the folder in runs/ of each record
-    name: name
-    for name in (
-        "autoencoder", "exact", "exact-pytorch", "no-copies", "unseen", "best", "best-styles", "multitask",
-        "multitask-unseen", "multitask-compare", "multitask-best", "multitask-best-unseen", "multitask-styles",
-        "multitask-without-twemoji", "multitask-without-openmoji", "multitask-without-noto", "composite",
-        "composite-mean", "composite-isolated", "composite-map", "composite-transplant", "analogies", "targets",
-    )
-} | {
-    f"seeds-{name}": f"seeds/{name}"
-    for name in (
-        "coursework", "exact", "no-copies", "unseen", "coursework-60-steps", "no-copies-300-steps", "unseen-60-steps",
-        "unseen-no-copies", "unseen-no-copies-300-steps", "composite",
-    )
-}  # fmt: skip
+SCORES = {"top1": ".2f", "mse": ".4f", "sharpness": ".2f"}  # of composites
+RUNS = (  # the records
+    "autoencoder", "exact", "exact-pytorch", "no-copies", "unseen", "best", "best-styles", "multitask",
+    "multitask-unseen", "multitask-compare", "multitask-best", "multitask-best-unseen", "multitask-styles",
+    "multitask-without-twemoji", "multitask-without-openmoji", "multitask-without-noto", "composite",
+    "composite-mean", "composite-isolated", "composite-map", "composite-transplant", "analogies", "targets",
+    "seeds-coursework", "seeds-coursework-60-steps", "seeds-exact", "seeds-no-copies", "seeds-no-copies-300-steps",
+    "seeds-unseen", "seeds-unseen-60-steps", "seeds-unseen-no-copies", "seeds-unseen-no-copies-300-steps",
+    "seeds-composite", *(f"experiment-{name}" for name in EXPERIMENTS), "bench", "bench-avx2",
+)  # fmt: skip
 ABOUT = ("command", "config", "processor", "threads", "versions")  # what is taken of a run.json
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Fill the numbers of runs into README.md and REPORT.md."""
+    """Fill the numbers of runs into REPORT.md and README's table."""
 
-    check: bool = False  # only say whether the pages are what templates and records give
-    collect: tuple[str, ...] = ()  # records to take from runs/ first, with all figures that plots/ has
-    project: Path = HERE  # folder of pages, templates and records
+    check: bool = False  # only say whether they are what words and records give
+    collect: tuple[str, ...] | None = None  # records to take first, and the figures; without a name, all records
+    project: Path = HERE  # folder of pages, words, records, runs and plots
 
 
-def collect(project: Path, names: tuple[str, ...]) -> None:
-    """Take records from runs/, and the figures that the templates show from plots/. Raises UserError."""
-    for name in names:
-        remedy = "first run its command in REPORT"
-        if name.startswith("experiment-"):
-            record = runs.read_json(Path("runs/experiments") / f"{name.removeprefix('experiment-')}.json", remedy)
-        elif name.startswith("bench"):
-            record = runs.read_json(Path("runs") / name / "results.json", remedy)
-        else:
-            run, record = (
-                runs.read_json(Path("runs") / RUNS[name] / file, remedy) for file in (runs.RUN, runs.METRICS)
-            )
-            record = {key: run[key] for key in ABOUT if key in run} | record
+def result_of(folder: Path, name: str) -> dict:
+    """What the run behind a record left in runs/: its metrics, and what run.json tells. Raises UserError."""
+    kind, _, rest = name.partition("-")
+    place = {"seeds": f"seeds/{rest}/metrics.json", "experiment": f"experiments/{rest}.json"}
+    path = folder / (f"{name}/results.json" if kind == "bench" else place.get(kind, f"{name}/metrics.json"))
+    result = runs.read_json(path, "first run its command in REPORT")
+    if path.name == runs.METRICS:
+        about = runs.read_json(path.with_name(runs.RUN), "first run its command in REPORT")
+        result = {key: about[key] for key in ABOUT if key in about} | result
+    return result | {"command": result["command"].replace(" --overwrite", "")}
+
+
+def collect(project: Path, names: tuple[str, ...], shown: set[str]) -> None:
+    """Take records from runs/, and the figures `shown` that plots/ has. Raises UserError before it writes."""
+    records = {name: result_of(project / "runs", name) for name in names}
+    figures = {figure: project / "plots" / Path(figure).relative_to(PUBLISHED) for figure in shown}
+    figures = {figure: path.read_bytes() for figure, path in figures.items() if path.is_file()}
+    if large := [figure for figure, content in figures.items() if len(content) > LARGEST]:
+        raise UserError(f"{large[0]} would have more than {LARGEST} bytes; draw it smaller")
+    for name, record in records.items():
         runs.write_json(project / RECORDS / f"{name}.json", record)
-    for figure in {figure for page in PAGES for figure in FIGURE.findall((project / TEMPLATES / page).read_text())}:
-        drawn = Path("plots") / Path(figure).relative_to(PUBLISHED)
-        if drawn.is_file():
-            (project / figure).parent.mkdir(parents=True, exist_ok=True)
-            (project / figure).write_bytes(drawn.read_bytes())
+    for figure, content in figures.items():
+        (project / figure).parent.mkdir(parents=True, exist_ok=True)
+        (project / figure).write_bytes(content)
 
 
-def load_records(project: Path = HERE) -> dict[str, dict]:
-    """All records, by their names. Raises UserError if one is missing."""
-    names = (*RUNS, *(f"experiment-{name}" for name in EXPERIMENTS), "bench", "bench-avx2")
-    return {name: runs.read_json(project / RECORDS / f"{name}.json", "take it with --collect") for name in names}
+class Values(list):
+    """Numbers over seeds; as text, mean ± standard deviation."""
+
+    def __format__(self, form: str) -> str:
+        return f"{mean(self):{form}} ± {stdev(self):{form}}"
 
 
-FILTERS = {  # of the templates
-    "number": lambda value, digits=4: f"{value:.{digits}f}",
-    "signed": lambda value, digits=4: f"{value:+.{digits}f}",
-    "spread": lambda values, digits=4: f"{mean(values):.{digits}f} ± {stdev(values):.{digits}f}",
-    "mean": mean,
-}
+def readable(value):
+    """A record as `str.format` can show it: lists of numbers as Values, keys of digits as numbers."""
+    if isinstance(value, dict):
+        return {int(key) if key.isdigit() else key: readable(each) for key, each in value.items()}
+    numbers = isinstance(value, list) and all(isinstance(each, (int, float)) for each in value)
+    return Values(value) if numbers else [readable(each) for each in value] if isinstance(value, list) else value
 
 
-def judged_hypotheses(experiments: dict[str, dict]) -> dict[str, list[dict]]:
-    """The hypotheses of all experiments, each verdict also as it stands after Holm's correction over all of them."""
-    names = [name for name in EXPERIMENTS for _ in experiments[name]["hypotheses"]]
-    everything = verdicts.corrected([one for name in EXPERIMENTS for one in experiments[name]["hypotheses"]])
-    return {name: [one for its, one in zip(names, everything) if its == name] for name in EXPERIMENTS}
+def composites(rows: list[dict]) -> dict[str, dict[str, dict[str, str]]]:
+    """By family, method and score: the means over the answers in the three styles, as text."""
+    found = {}
+    for row in rows:
+        (low, high), scores = row["top1"]["interval"], found.setdefault(row["family"], {}).setdefault(row["method"], {})
+        texts = {name: f"{row[name]['by_answer']:{form}}" for name, form in SCORES.items()}
+        for name, text in (texts | {"interval": f"{texts['top1']} [{low:.2f}, {high:.2f}]"}).items():
+            scores[name] = ", ".join(filter(None, (scores.get(name), text)))
+    return found
 
 
-def render(project: Path, page: str, records: dict[str, dict]) -> str:
-    """The text of a page. Raises UserError for records that are not what it shows, and for a missing figure."""
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters |= FILTERS
-    experiments = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}
-    judged = judged_hypotheses(experiments)
-    everything = [one for members in judged.values() for one in members]
-    environment.globals |= {
-        "judged": lambda name, place: verdicts.sentence(judged[name][place]),
-        "verdicts": lambda name, *places: verdicts.verdict_list([judged[name][k] for k in places] or judged[name]),
-        "verdict_table": lambda: verdicts.verdict_table(everything),
-        "questions": len(everything),
-        "table": lambda name: verdicts.table(experiments[name]["rows"], experiments[name]["varied"]),
-        "composites": {(row["style"], row["family"], row["method"]): row for row in records["analogies"]["rows"]},
-    }
-    template = environment.from_string((project / TEMPLATES / page).read_text(encoding="utf-8"))
+def computed(records: dict[str, dict]) -> dict:
+    """All that the pages show besides the records themselves, by name."""
+    coursework, unseen = (records[f"seeds-{name}"]["values"] for name in ("coursework", "unseen"))
+    experiments, lists = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}, {}
+    judged = [one | {"of": name} for name, record in experiments.items() for one in record["hypotheses"]]
+    for one in (judged := verdicts.corrected(judged)):
+        for key in (one["of"], f"{one['of']} {one['letter']}"):
+            lists.setdefault(key, []).append(one)
+    decided = [f"- {one['holm_verdict']}: {one['text']} ({one['letter']})" for one in judged if one["holm_p"] < 0.05]
+    bench, styles = {row["method"]: row for row in records["bench"]["rows"]}, records["bench"]["styles"]
+    ratios = {"coursework": coursework, "unseen": unseen, **styles["in_training"]}
+    return {
+        "questions": len(judged), "decided": len(decided), "undecided": len(judged) - len(decided),
+        "decided_list": "\n".join(decided), "composites": composites(records["analogies"]["rows"]), "bench_by": bench,
+        "verdicts": {key: verdicts.verdict_list(members) for key, members in lists.items()},
+        "experiments": {name: verdicts.table(record["rows"], record["varied"]) for name, record in experiments.items()},
+        "to_pca": {name: Values(map(truediv, each["test_mse"], each["pca_mse"])) for name, each in ratios.items()},
+        "unseen_style": {name: e["test_mse"] / e["pca_mse"] for name, e in styles["never_seen"].items()},
+        "leaked": f"{min(coursework['leaked'])} to {max(coursework['leaked'])}",
+        "leakage": mean(unseen["test_mse"]) - mean(coursework["test_mse"]),
+    }  # fmt: skip
+
+
+def fill(project: Path, template: Path, names: dict) -> str:
+    """The text of a template. Raises UserError for a name that no record gives, and for a missing figure."""
     try:
-        shown = {"experiment": experiments, "bench": records["bench"], "avx2": records["bench-avx2"]}
-        text = template.render(run=records, **shown)
-    except (jinja2.UndefinedError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"the records are not what {page} shows ({type(error).__name__}: {error})") from None
-    for figure in FIGURE.findall(text):
-        if not (project / figure).is_file() or (project / figure).stat().st_size > LARGEST:
-            wrong = f"{figure}, which is missing or larger than {LARGEST} bytes"
-            raise UserError(f"{page} shows {wrong}; --collect takes it")
+        text = (project / template).read_text(encoding="utf-8").format_map(names)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{template} asks for what no record gives ({type(error).__name__}: {error})") from None
+    if missing := [figure for figure in FIGURE.findall(text) if not (project / figure).is_file()]:
+        raise UserError(f"{template} shows {missing[0]}, which is not there; take it with --collect")
     return text
 
 
-def main(config: Config) -> dict[str, str]:
-    """Write or check the pages. Returns their texts. Raises UserError, with --check also for a page that differs."""
-    collect(config.project, config.collect)
-    records = load_records(config.project)
-    pages = {page: render(config.project, page, records) for page in PAGES}
-    for page, text in pages.items():
-        path = config.project / page
+def main(config: Config) -> dict[Path, str]:
+    """Write REPORT.md and README's table, or check them. Returns both texts. Raises UserError."""
+    project, readme = config.project, config.project / "README.md"
+    before, start, rest = readme.read_text(encoding="utf-8").partition(START)
+    _, end, after = rest.partition(END)
+    if config.collect is not None:
+        words = before + after + (project / REPORT).read_text(encoding="utf-8")
+        collect(project, config.collect or RUNS, {*FIGURE.findall(words)})
+    remedy = "take it with --collect"
+    records = {name: readable(runs.read_json(project / RECORDS / f"{name}.json", remedy)) for name in RUNS}
+    names = records | computed(records)
+    pages = {project / "REPORT.md": fill(project, REPORT, names)}
+    pages[readme] = before + start + fill(project, TABLE, names) + end + after
+    for path, text in pages.items():
         if config.check and (not path.is_file() or path.read_text(encoding="utf-8") != text):
-            raise UserError(f"{page} is not what template and records give; write it again with `python report.py`")
+            raise UserError(f"{path.name} is not what words and records give; write it again with `python report.py`")
         if not config.check:
             path.write_text(text, encoding="utf-8")
-            print(f"wrote {page}")
+            print(f"wrote {path.name}")
     return pages
 
 

@@ -24,14 +24,11 @@ METRICS = {
 COLUMNS = {
     "mse": "unseen emoji: MSE",
     "pca_mse": "PCA",
-    "mean_image_mse": "mean image",
     "copies_mse": "their augmented copies",
     "train_mse": "training emoji",
-    "gap": "unseen minus training",
     "unseen_style_mse": "unseen style: MSE",
     "unseen_style_pca_mse": "PCA",
     "balanced_accuracy": "balanced accuracy",
-    "majority_balanced_accuracy": "majority class",
 }
 
 
@@ -122,30 +119,17 @@ def finding(judged: dict) -> str:
 
 
 def sentence(judged: dict) -> str:
-    """A comparison and its verdict, of a hypothesis as `corrected` gives it."""
-    taken_back = judged["verdict"] != judged["holm_verdict"]
-    return f"{comparison(judged)}: {judged['verdict']}" + ", but undecided after Holm's correction" * taken_back
+    """A comparison and the verdict that counts, of a hypothesis as `corrected` gives it."""
+    alone = (
+        f" after Holm's correction (alone: {judged['verdict']})" if judged["verdict"] != judged["holm_verdict"] else ""
+    )
+    return f"{comparison(judged)}: **{judged['holm_verdict']}**{alone}"
 
 
 def verdict_list(hypotheses: list[dict]) -> str:
     """Verdicts as a Markdown list."""
-    lines = []
-    for judged in hypotheses:
-        said = sentence(judged).replace(judged["verdict"], f"**{judged['verdict']}**", 1)
-        lines.append(f"- *{judged['text'][0].upper()}{judged['text'][1:]}* ({judged['letter']}). {said}.")
-    return "\n".join(lines)
-
-
-def verdict_table(hypotheses: list[dict]) -> str:
-    """Every question with all its verdicts, as a Markdown table; the last column counts."""
-    steps = list(hypotheses[0]["by_steps"])
-    after = [f"after {int(k):,} steps" for k in steps]
-    heads = ["letter", "hypothesis", *after, "shared folds ignored", "Holm's correction for all questions"]
-    rows = [heads, ["---"] * len(heads)]
-    for judged in sorted(hypotheses, key=lambda judged: judged["letter"]):
-        said = [judged["by_steps"][k]["verdict"] for k in steps] + [judged["plain_verdict"]]
-        rows.append([judged["letter"], judged["text"], *said, f"**{judged['holm_verdict']}**"])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    claims = {f"*{one['text'][0].upper()}{one['text'][1:]}* ({one['letter']})": one for one in hypotheses}
+    return "\n".join(f"- {claim}. {sentence(one)}." for claim, one in claims.items())
 
 
 def cell(name: str, values: list) -> str:

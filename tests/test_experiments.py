@@ -21,7 +21,7 @@ from lab.pictures import to_float
 from studies import experiments
 from studies.hypotheses import CLASSIFIER, EMOTIONS, EXPERIMENTS, Hypothesis
 from studies.trial import emotion, fold_of, measure, parts_to_test, splits_of, trial_of
-from studies.verdicts import compare, corrected, finding, judge, sentence, summary, table, verdict_list, verdict_table
+from studies.verdicts import compare, corrected, finding, judge, sentence, summary, table, verdict_list
 
 ROOT = Path(__file__).parent.parent
 PRESETS = ("coursework", "best")
@@ -109,7 +109,7 @@ def test_a_trial_of_the_best_preset_starts_at_pca():
     metrics = measure(trial_of(EMOTIONS | TINY | {"weight": 0.0}, "best", steps=1, pca_images=64))
     assert metrics["mse"] == pytest.approx([metrics["pca_mse"]], rel=0.1) and metrics["pca_components"] == 8
     assert metrics["balanced_accuracy"] is None and metrics["majority_balanced_accuracy"] == 1 / 7  # it is not taught
-    assert table([summary("it", {}, [metrics] * 2)], "varied").endswith("|  | 0.143 |")
+    assert table([summary("it", {}, [metrics] * 2)], "varied").endswith("|  |")
 
 
 @pytest.mark.long
@@ -156,7 +156,6 @@ def test_holm_can_take_a_verdict_back_but_make_none():
     assert [one["holm_verdict"] for one in judged] == ["supported", "undecided", "undecided"]
     assert ["Holm" in sentence(one) for one in judged] == [False, True, False]
     assert verdict_list(judged).startswith("- *It helps* (2e). MSE(with) - MSE(without) = -2.0000, 95% CI [-2.")
-    assert verdict_table(judged).splitlines()[3].endswith("| supported | **undecided** |")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

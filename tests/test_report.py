@@ -1,88 +1,106 @@
-"""README.md and REPORT.md are what templates and records give, and what they show is there."""
+"""REPORT.md and README's table are what words and records give, and what they show is there."""
 
+import importlib
+import json
 import re
 import shlex
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import tyro
+from scipy import stats
 
-import autoencoder
-import composite
-import multiTaskModel
 import report
+from conftest import ROOT, assert_one_line
 from lab.cli import UserError
-from studies import analogies, bench, experiments
+from lab.statistics import holm
 
-ROOT = Path(__file__).parent.parent
-SCRIPTS = {"autoencoder.py": autoencoder, "multiTaskModel.py": multiTaskModel, "composite.py": composite}
-MODULES = {"studies.analogies": analogies, "studies.bench": bench, "studies.experiments": experiments}
-
-
-@pytest.fixture(scope="module")
-def records():
-    return report.load_records()
+PAGES = ("README.md", "REPORT.md", "docs/data.md", "docs/runs.md", "docs/extending.md")
+TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+RECORDS = {name: json.loads((ROOT / report.RECORDS / f"{name}.json").read_text()) for name in report.RUNS}
 
 
-def test_the_pages_are_what_the_records_give(records):
+@pytest.fixture
+def copied(tmp_path):
+    for name in ("README.md", "REPORT.md", "report", "plots/published"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_the_pages_are_what_words_and_records_give(copied, command):
     report.main(report.Config(check=True))
+    check, record = (report, "--check", "--project", copied), copied / "report/records/autoencoder.json"
+    (copied / "README.md").write_text(TEXTS["README.md"].replace("PCA 0.0", "PCA 0.1"), encoding="utf-8")
+    assert_one_line(command(*check), "README.md is not what words and records give")
+    assert command(report, "--project", copied)[0] == 0 and command(*check)[0] == 0
+    record.write_text(json.dumps(RECORDS["autoencoder"] | {"parameters": 7}))
+    assert_one_line(command(*check), "REPORT.md is not what words and records give")
+    record.unlink()
+    assert_one_line(command(*check), "take it with --collect")
 
 
-def test_a_changed_page_and_a_changed_record_are_seen(tmp_path):
-    for name in ("README.md", "REPORT.md", "report", "plots"):
-        place = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        place(ROOT / name, tmp_path / name)
-    report.main(report.Config(check=True, project=tmp_path))
-    path = tmp_path / "report/records/autoencoder.json"
-    path.write_text(re.sub(r'"parameters": \d+', '"parameters": 1', path.read_text()))
-    with pytest.raises(UserError, match="REPORT.md is not what template and records give"):
-        report.main(report.Config(check=True, project=tmp_path))
-    path.unlink()
-    with pytest.raises(UserError, match="--collect"):
-        report.main(report.Config(check=True, project=tmp_path))
+def test_one_record_is_taken_with_its_figures(copied, command):
+    collect, curves = (report, "--project", copied, "--collect", "no-copies"), "no-copies/autoencoder_curves.png"
+    for folder in ("runs", "plots"):
+        (copied / folder / "no-copies").mkdir(parents=True)
+    (copied / "runs/no-copies/run.json").write_text(json.dumps({"command": "python autoencoder.py --overwrite"}))
+    (copied / "runs/no-copies/metrics.json").write_text(json.dumps(RECORDS["no-copies"] | {"test_mse": 0.5}))
+    (copied / "plots" / curves).write_bytes(bytes(report.LARGEST + 1))
+    assert_one_line(command(*collect), "more than 200000 bytes")
+    (copied / "plots" / curves).write_bytes(b"new")
+    assert command(*collect)[0] == 0 and (copied / report.PUBLISHED / curves).read_bytes() == b"new"
+    assert json.loads((copied / "report/records/no-copies.json").read_text())["test_mse"] == 0.5
 
 
-def test_every_figure_is_tracked_small_and_shown():
-    shown = {f for page in report.PAGES for f in report.FIGURE.findall((ROOT / page).read_text(encoding="utf-8"))}
-    shown |= {f"plots/{f}" for f in re.findall(r"plots/(published/\S+?\.png)", (ROOT / "docs/data.md").read_text())}
-    there = {str(path.relative_to(ROOT)) for path in (ROOT / report.PUBLISHED).rglob("*.png")}
-    assert shown == there
+def test_words_have_no_logic_and_ask_for_nothing_that_is_not_there(copied):
+    for words in (report.REPORT, report.TABLE):
+        assert not re.search(r"\{[%{#]|\{[^}]*[()*/]|interval\]:", (ROOT / words).read_text(encoding="utf-8"))
+    (copied / "words.md").write_text("{nothing[test_mse]:.4f}")
+    with pytest.raises(UserError, match="KeyError: 'nothing'"):
+        report.fill(copied, "words.md", {})
+
+
+def test_every_figure_is_shown_tracked_and_small():
+    shown = {figure for text in TEXTS.values() for figure in report.FIGURE.findall(text.replace("(../", "("))}
+    assert shown == {str(path.relative_to(ROOT)) for path in (ROOT / report.PUBLISHED).rglob("*.png")}
     assert all((ROOT / figure).stat().st_size <= report.LARGEST for figure in shown)
     if (ROOT / ".git").exists():
-        tracked = subprocess.run(["git", "ls-files", "plots"], cwd=ROOT, capture_output=True, text=True).stdout.split()
-        assert shown <= set(tracked)
+        assert shown <= {*subprocess.check_output(["git", "ls-files", "plots"], cwd=ROOT, text=True).split()}
 
 
-def commands() -> list[str]:
-    """The commands that README, REPORT and docs show."""
-    pages = [ROOT / page for page in (*report.PAGES, "docs/data.md", "docs/runs.md", "docs/extending.md")]
-    found = {c for page in pages for c in re.findall(r"`(python [^`]+)`", page.read_text(encoding="utf-8"))}
-    return sorted(c for c in found if "..." not in c and "NAME" not in c and "--help" not in c and "my_file" not in c)
+def test_commands_parse():
+    commands = {command for text in TEXTS.values() for command in re.findall(r"`python ([^`\n]+)`", text)}
+    for words in (shlex.split(command.replace("NAME", "dropout")) for command in commands if "--help" not in command):
+        script, *options = words[1:] if words[0] == "-m" else words
+        if script != "pytest":
+            tyro.cli(importlib.import_module(script.removesuffix(".py")).Config, args=options)
 
 
-@pytest.mark.parametrize("command", commands())
-def test_commands_parse(command):
-    _, *words = shlex.split(command)
-    script = MODULES[words[1]] if words[0] == "-m" and words[1] in MODULES else SCRIPTS.get(words[0])
-    if script:
-        tyro.cli(script.Config, args=words[2:] if words[0] == "-m" else words[1:])
-    else:
-        assert words[0] == "-m" or (ROOT / words[0]).is_file()
+def test_readme_is_short_and_its_layout_is_the_tree():
+    before, _, rest = TEXTS["README.md"].partition(report.START)
+    assert len(re.findall(r"\S*\w\S*", before + rest.partition(report.END)[2])) <= 700
+    named = re.findall(r"[\w/]+\.(?:py|ipynb)", rest.partition("## Layout")[2].partition("\n## ")[0])
+    files = {path.name for folder in (".", "lab", "studies") for path in (ROOT / folder).glob("*.py")}
+    assert {word.rpartition("/")[2] for word in named} == files - {"__init__.py"} | {"tour.ipynb"}
 
 
-def test_the_layout_is_the_tree():
-    layout = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Layout")[2].partition("\n## ")[0]
-    named = {word.removeprefix("lab/").removeprefix("studies/") for word in re.findall(r"[\w/]+\.(?:py|ipynb)", layout)}
-    for folder in (".", "lab", "studies"):
-        for path in (ROOT / folder).glob("*.py"):
-            assert path.name in named or path.name == "__init__.py", path.name
+def test_computed_values():
+    shown = report.readable({"values": {"10": [1, 3]}, "rows": [{"a": 1}], "none": []})
+    assert "{values[10]:.1f} {rows[0][a]}".format_map(shown) == "2.0 ± 1.4 1"
+    score = {"by_answer": 0.25, "interval": [0.0, 0.5]}
+    row = {"family": "cats", "method": "it", "top1": score, "mse": score, "sharpness": score}
+    assert report.composites([row] * 2)["cats"]["it"]["interval"] == "0.25 [0.00, 0.50], 0.25 [0.00, 0.50]"
+    assert report.computed({name: report.readable(record) for name, record in RECORDS.items()})["questions"] == 24
+    assert "".join(re.findall(r"^## (\w)\. ", TEXTS["REPORT.md"], re.MULTILINE)) == "abcdefgh" + "abcdef" + "abc"
 
 
-def test_verdicts_are_corrected_over_all_questions(records):
-    judged = report.judged_hypotheses({name: records[f"experiment-{name}"] for name in report.EXPERIMENTS})
-    everything = [one for members in judged.values() for one in members]
-    smallest = min(everything, key=lambda one: one["p"])
-    assert smallest["holm_p"] == pytest.approx(len(everything) * smallest["p"])
-    assert all(one["holm_p"] >= one["p"] for one in everything)
+def test_what_the_words_say_of_composites():
+    differences = []  # to pixel arithmetic
+    for row in (row for row in RECORDS["analogies"]["rows"] if row["family"] == "cats"):
+        for score in ("top1", "mse") if row["method"] != "pixel arithmetic" else ():
+            mean, (_, high) = row[score]["minus_pixels"]["mean"], row[score]["minus_pixels"]["interval"]
+            p = 2 * stats.t.sf(abs(mean) * stats.t.ppf(0.975, 8) / (high - mean or 1.0), 8)  # over nine answers
+            differences.append((p, score, mean))
+    decided = [one for one, p in zip(differences, holm([p for p, *_ in differences])) if p < 0.05]
+    assert all(score == "mse" and mean < 0 for _, score, mean in decided) and 18 < len(decided) < 36
