@@ -1,15 +1,16 @@
-"""Part 3: composites by latent arithmetic, scored against the emoji that really exists.
+"""Part 3: composites by latent arithmetic, scored against the emoji that exists.
 
-    python composite.py                                   # heart-shaped eyes onto the cat, as in the coursework
-    python composite.py --target 🐶 --featured "heart eyes"  # names, parts of names, short names or the emoji itself
-    python composite.py --method transplant               # one that looks like an emoji, on any target
-    python composite.py --method mean                     # other ideas for better composites: mean, isolated, map
-    python composite.py --model runs/multitask            # in Part 2's latent
-    python composite.py --model runs/seeds --seeds 5 --out runs/composites  # by the networks of five seeds
+    python composite.py                       # heart-shaped eyes onto the cat
+    python composite.py --target 🐶 --featured ":heart_eyes:"
+    python composite.py --method transplant   # looks like an emoji
+    python composite.py --model runs/multitask             # in Part 2's latent
+    python composite.py --model runs/seeds --seeds 5 --out runs/composites
 
-z = z_target + strength x (z_featured - z_baseline), decoded by the network in runs/autoencoder or pretrained/.
-Writes runs/composite/ and plots/composite_*.png; with other options, all into a folder of its own.
-Expect an MSE to the true picture of about 0.026: better than the unchanged target (0.041), about as good as PCA."""
+z = z_target + strength x (z_featured - z_baseline), decoded by the network in
+runs/autoencoder or pretrained/. Writes runs/composite/ and
+plots/composite_*.png; with other options, all into a folder of its own.
+Expect an MSE to the true picture of about 0.026; the unchanged target's is
+0.041, PCA's is like the network's."""
 
 import re
 from dataclasses import dataclass, replace
@@ -69,14 +70,16 @@ class Config:
 
 def open_network(config: Config) -> tuple[Autoencoder, DataOptions, Path]:
     """The network, what it was trained on, and its folder. Prints which it is. Raises UserError."""
-    own, ready = Path("runs/autoencoder"), pretrained.FOLDER / "coursework"
+    own, ready = Path("runs/autoencoder"), pretrained.folder_of("coursework")
     folder = config.model or (own if (own / runs.METRICS).exists() else ready)
     folder = folder if config.seed is None else folder / f"seed-{config.seed}"
     if runs.is_unfinished(folder):
         raise UserError(f"the training in {folder} is not finished; --resume it, or give another --model")
     model, options = networks.load(folder, config.network), pretrained.recorded_options(folder)
     metrics = runs.read_json(folder / runs.METRICS, "give another --model")
-    print(f"network: {folder}, test MSE {metrics.get('test_mse', float('nan')):.4f}")
+    made = runs.read_run(folder)["config"]
+    length = next(f"{made[unit]} {unit}" for unit in ("epochs", "steps") if made.get(unit))
+    print(f"network: {folder}, {length}, test MSE {metrics['test_mse']:.4f}, {training.rank(metrics)}")
     return model.to(training.choose_device(config.device)), options, folder
 
 
@@ -93,7 +96,7 @@ def resolve_folders(config: Config, pictures: Pictures, equation: Equation, mode
     parts = [name for role, name in asked.items() if name != names.normalise(getattr(Config, role))]
     parts += [config.method] if config.method != Config.method else []
     parts += [f"strength {config.strength:g}"] if config.strength != Config.strength else []
-    parts += [model.name] if config.model else []
+    parts += [str(model)] if config.model else []
     parts += [Path(pictures.source).name] if pictures.source != own_source else []
     slug = re.sub(r"[^\w.+-]+", "-", " ".join(parts))
     out = config.out or Path("runs") / "-".join(filter(None, ["composite", slug]))

@@ -1,8 +1,8 @@
-"""Emoji in, splits out: the one place where pictures are filtered, copied, augmented and split.
+"""Emoji in, splits out: pictures are filtered, copied, augmented and split here.
 
-python data.py                                   # counts, and plots/contact_sheet.png
-python data.py --source openmoji --also twemoji  # other styles, as further training material
-python data.py --source hub                      # the coursework's own dataset"""
+python data.py                             # counts, plots/contact_sheet.png
+python data.py --source openmoji --also twemoji   # with a second style
+python data.py --source hub                # the coursework's own dataset"""
 
 from collections import Counter
 from dataclasses import dataclass, replace

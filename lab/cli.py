@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import sys
+from textwrap import indent
 from typing import Callable
 
 import tyro
@@ -75,7 +76,9 @@ def run(main: Callable, config_class: type) -> None:
             stream.reconfigure(errors="replace")  # emoji on a terminal that cannot show them
     gc.freeze()  # what the imports made stays: collecting it took a second at exit
     try:
-        main(tyro.cli(config_class))
+        about = indent(sys.modules[config_class.__module__].__doc__, " ")  # tyro joins lines that are not indented
+        plain = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)  # --resume without --no-resume, INT without None
+        main(tyro.cli(config_class, description=about, config=plain))
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(report(error, hasattr(config_class, "resume")))

@@ -11,7 +11,7 @@ from lab.networks import Autoencoder
 from lab.options import DataOptions, TrainingRun, resolve_defaults
 from lab.pictures import Pictures
 
-FOLDER = Path("pretrained")
+PROJECT = Path(__file__).parents[1]
 WITH_EVALUATE = {"evaluate", "preset", "network", "device"}  # options that may be given with --evaluate
 
 
@@ -47,13 +47,14 @@ NETWORKS = {
 }  # fmt: skip
 
 
+def folder_of(name: str) -> Path:
+    """The folder of a network of NETWORKS, from the working folder if that is the project's: it goes on record."""
+    return (Path() if PROJECT == Path.cwd() else PROJECT) / "pretrained" / name
+
+
 def load(name: str) -> Autoencoder:
-    """A network of NETWORKS. Raises UserError, with the commands that make it, if it is missing."""
-    folder = FOLDER / name
-    if not (folder / networks.WEIGHTS).is_file():
-        made = f"`{NETWORKS[name].command}`, then `python -m studies.publish {name}`"
-        raise UserError(f"{folder} is not there yet; make it with {made}")
-    return networks.load(folder)
+    """A network of NETWORKS. Raises UserError if it is missing."""
+    return networks.load(folder_of(name))
 
 
 def recorded_options(folder: Path, kind: type = DataOptions) -> DataOptions:

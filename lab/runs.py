@@ -179,7 +179,7 @@ def opened(config, pictures: Pictures) -> Iterator[Run]:
 
 def over_seeds(main: Callable, config) -> dict:
     """`main` with the seeds 0 to config.seeds - 1, each in a folder below config.out; prints and records the spread.
-    A finished seed is not run again, one that was killed is resumed. Raises UserError for other options there."""
+    A finished seed is not run again, one that was killed is resumed. Raises UserError for other options in a folder."""
     from lab import statistics  # needed only here
 
     asked = {name: str(value) for name, value in vars(config).items() if name not in IRRELEVANT | {"seed", "seeds"}}
@@ -188,15 +188,19 @@ def over_seeds(main: Callable, config) -> dict:
         raise UserError(f"{config.out} holds something else than these seeds; give another --out")
     config.out.mkdir(parents=True, exist_ok=True)
     write_json(config.out / RUN, there or {"config": asked})  # now: the first seed may be killed
-    metrics = []
+    metrics, first = [], None
     for seed in range(config.seeds):
         folder = config.out / f"seed-{seed}"
         changes = {"seed": seed, "seeds": None, "out": folder, "plots": folder}
         changes |= {"resume": is_unfinished(folder)} if hasattr(config, "resume") else {}
         finished = (folder / METRICS).exists()
         metrics.append(read_json(folder / METRICS, "remove it") if finished else main(replace(config, **changes)))
-        about = {**read_run(folder), "config": asked, "command": command_line()}
-        write_json(config.out / RUN, about)
+        run = read_json(folder / RUN, "remove the folder")
+        run["config"] |= {"seed": None, "model": None}  # in these the runs differ
+        first = first or run
+        if other := differences(first, run):
+            raise UserError(f"{folder} holds a run with other options than seed-0 ({other}); remove the folder")
+        write_json(config.out / RUN, {**run, "config": asked, "command": command_line()})
     result = statistics.spread(metrics)
     for name in ("test_mse", "pca_mse", "mean_image_mse", "mse_to_truth", "pca_arithmetic.mse_to_truth"):
         if name in result["mean"]:
@@ -243,10 +247,8 @@ class Checkpoint:
         self.due = started + (time.monotonic() - started) / SAVING_TIME
 
     def restore(self) -> int:
-        """Set everything to the state in the file, if it is there. Returns the steps that were made.
+        """Set everything to the state in the file. Returns the steps that were made.
         Raises UserError for a damaged file, another run's, or tensors of other names or shapes."""
-        if not self.path.exists():
-            return 0
         try:
             with safe_open(self.path, "pt") as file:
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}

@@ -144,7 +144,9 @@ def hub_rows() -> list[Row]:
         table = datasets.load_dataset(DATASET, revision=full_revision(), split="train")
     except Exception as error:  # the client also raises errors of its HTTP library
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{DATASET} cannot be loaded ({reason}); check the network, or use --source twemoji") from None
+        raise UserError(
+            f"{DATASET} cannot be loaded ({reason}); check the network and its proxy, or use --source twemoji"
+        ) from None
     table = table.cast_column("image", datasets.Image(decode=False))
     read = [lambda i=i: table[i]["image"]["bytes"] for i in range(len(table))]
     return [Row(text, f"row {i} ({text!r:.60}) of {DATASET}", read[i]) for i, text in enumerate(table["text"])]

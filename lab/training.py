@@ -53,6 +53,13 @@ def baseline_errors(pca, test: Part) -> dict[str, float]:
     return errors | {"pca_components": int(pca.n_components_)}
 
 
+def rank(errors: dict[str, float]) -> str:
+    """Where a run's test MSE stands between those of its baselines, in words."""
+    if errors["test_mse"] >= errors["mean_image_mse"]:
+        return "worse than the mean image: hardly trained"
+    return f"better than the mean image, {'better' if errors['test_mse'] < errors['pca_mse'] else 'worse'} than PCA"
+
+
 def reconstruction_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
     """The MSE per image, pixels in [0, 1]."""
     return {"loss": nn.functional.mse_loss(model(images), images)}
@@ -85,7 +92,8 @@ def train(
     """Train `model` for so many steps, or continue from the checkpoint. Returns the `rows` of the record, per `unit`.
     `batches` never ends. `schedule` gives the learning rate after a part of the steps, as a part of each optimizer's
     own. `validate(model)` gives the validation losses of a row. Raises UserError if the loss is not finite."""
-    start, device, losses = checkpoint.restore() if checkpoint else 0, next(model.parameters()).device, []
+    start = checkpoint.restore() if checkpoint and checkpoint.path.exists() else 0
+    device, losses = next(model.parameters()).device, []
     history = list(checkpoint.history) if checkpoint else []
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]  # after restore
     model.train()

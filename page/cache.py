@@ -49,7 +49,7 @@ def network(name: str) -> Autoencoder:
 @cache
 def pca():
     """A PCA of the coursework's network's training images, with as many components as its latent has numbers."""
-    options = pretrained.recorded_options(pretrained.FOLDER / "coursework")
+    options = pretrained.recorded_options(pretrained.folder_of("coursework"))
     return training.fit_pca(data.split(data.load_styles(options), options).train.images, network("coursework").latent)
 
 

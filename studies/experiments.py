@@ -87,9 +87,9 @@ def on_ray(trials: dict[Key, Trial]) -> Iterator[tuple[Key, dict]]:
     shipped = {"working_dir": str(PROJECT), "excludes": ["runs", "plots", ".git", ".venv"]}
     try:
         ray.init(runtime_env=shipped, log_to_driver=False, logging_level="warning")
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"no Ray cluster answers at {os.environ['RAY_ADDRESS']} ({reason})") from None
+    except (OSError, ValueError, ray.exceptions.RayError) as error:
+        reason = f"no Ray cluster lets us in at {os.environ['RAY_ADDRESS']} ({str(error).partition('. ')[0]})"
+        raise UserError(f"{reason}; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN") from None
     task = ray.remote(measure)
     pending = {task.remote(trial): key for key, trial in trials.items()}
     try:

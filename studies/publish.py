@@ -27,7 +27,7 @@ class Config:
 
     network: tyro.conf.Positional[Literal["coursework", "best", "multitask"]]  # which it is
     run: Path | None = None  # folder of the finished run; default: where its command leaves it
-    out: Path = pretrained.FOLDER  # folder of all published networks
+    out: Path = Path("pretrained")  # folder of all published networks
 
 
 def credits(run: Path) -> list[str]:

@@ -1,8 +1,11 @@
 """Command lines: options, help, the mistakes that people make, signals and pipes."""
 
 import ast
+import contextlib
 import errno
+import importlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +19,7 @@ import pytest
 import autoencoder
 import composite
 import data
+import lab
 import multiTaskModel
 from conftest import ROOT, assert_one_line
 from lab.cli import UserError
@@ -81,6 +85,7 @@ MISTAKES = [
     (autoencoder, [*CATS, "--out", "text.txt"], "text.txt"),
     (autoencoder, [*CATS, "--resume"], "no unfinished run to resume"),
     (composite, ["--model", "others"], "others holds no trained network"),
+    (composite, ["--model", "hub:owner/name"], "hub:owner/name holds no trained network"),
     (publish, ["coursework"], "runs/autoencoder"),
 ]
 
@@ -153,13 +158,34 @@ def test_a_reader_that_has_gone_ends_the_run_silently(tmp_path):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_lists_every_option(command, script):
     status, output, error = command(script, "--help")
-    assert status == 0 and not error and script.Config.__doc__.split()[0] in output
+    assert status == 0 and not error and script.__doc__.splitlines()[0] in output
     assert all(field.name.replace("_", "-") in output.lower() for field in fields(script.Config))
 
 
-def test_help_of_a_process():
-    result = subprocess.run([sys.executable, "data.py", "--help"], cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0 and "--skip-bad" in result.stdout and not result.stderr
+@pytest.mark.parametrize("arguments, status, message", [(["--skip"], 2, "--skip-bad"), (["--help"], 0, "--skip-bad")])
+def test_a_terminal_of_80_columns(tmp_path, arguments, status, message):
+    pty = pytest.importorskip("pty", reason="not on Windows")
+    ours, theirs = pty.openpty()
+    result = subprocess.Popen(
+        [sys.executable, ROOT / "data.py", *arguments], cwd=tmp_path, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # at its end, Linux
+        while part := os.read(ours, 1024):
+            shown += part
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+    assert result.wait() == status and max(map(len, lines)) <= 80 and any(message in line for line in lines)
+
+
+def test_a_machine_without_a_home_gets_one_and_one_without_packages_a_line(monkeypatch, capsys):
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert Path(importlib.reload(lab) and os.environ["HOME"]).is_dir()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stop:
+        importlib.reload(lab)
+    assert_one_line((stop.value.code, *capsys.readouterr()), "pip install -r requirements.txt")
 
 
 def imported(path: Path) -> list[str]:

@@ -227,6 +227,9 @@ def test_every_seed_is_run_once_and_its_spread_recorded(made, tmp_path, capsys):
     assert len(asked) == 5
     with pytest.raises(UserError, match="holds something else than these seeds"):
         runs.over_seeds(main, replace(config, latent=5))
+    main(replace(config, out=config.out / "seed-2", seed=2, seeds=None, latent=5, overwrite=True))
+    with pytest.raises(UserError, match=r"seed-2 holds a run with other options than seed-0 \(--latent 4, not 5\)"):
+        runs.over_seeds(main, config)
 
 
 SCRIPT = """
