@@ -47,7 +47,8 @@ def test_five_pictures_are_overfitted(faces, name):
     options = resolve_defaults(TrainingRun(network=name, out=Path(), device="cpu", **given))
     pictures, steps = Part(faces.images[:5], torch.arange(5)), options.steps
     pca = training.fit_pca(pictures.images, options.latent)
-    model = training.build(options, pca, None)
+    model = training.build(options, None)
+    model.start_at_pca(pca)
     (steppers, schedule), loss = training.optimizers(options, model), training.reconstruction_loss
     training.train(model, itertools.repeat(pictures[:]), loss, steppers, steps, schedule=schedule)
     reached, errors = training.evaluate(model, pictures, loss)["loss"], training.baseline_errors(pca, pictures)
