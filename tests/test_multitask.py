@@ -12,7 +12,7 @@ from conftest import assert_one_line
 from lab import classes, figures, networks, pretrained, training
 from lab.classes import MultiTaskAutoencoder, MultiTaskLoss
 from lab.cli import UserError
-from lab.networks import ConvAutoencoder
+from lab.networks import Autoencoder, ConvAutoencoder
 from lab.options import DataOptions
 from lab.pictures import to_float
 from lab.statistics import mean_and_interval
@@ -45,8 +45,10 @@ def rows_of(folder) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-class Halves(torch.nn.Module):
+class Halves(Autoencoder):
     """Reconstructs everything as grey, and takes an image's first two pixels for its logits."""
+
+    autoencoder = property(lambda self: self)
 
     def reconstruct(self, images):
         return torch.full_like(images, 0.5), images.flatten(1)[:, :2]
@@ -61,11 +63,11 @@ def test_the_losses_by_hand():
     images[0, 0, 0, 1] = images[1, 0, 0, 1] = 1.0  # logits 0 and 1, so class 1; of the others 0 and 0, so class 0
     labels = torch.tensor([classes.UNLABELLED, 1, 0])
     loss = MultiTaskLoss(labels, 2.0)
-    found = {k: v.item() for k, v in loss(Halves(), images, torch.tensor([1, 2, 0, -1])).items()}
+    found = {k: v.item() for k, v in loss(Halves(2), images, torch.tensor([1, 2, 0, -1])).items()}
     cross_entropy = np.log(1 + np.e) - 1 / 2  # the mean of log(1 + e) - 1, where it is right, and log(1 + e)
     expected = {"loss": 0.25 + 2 * cross_entropy, "mse": 0.25, "cross_entropy": cross_entropy, "accuracy": 0.5}
     assert found == pytest.approx(expected)
-    nobody = loss(Halves(), images, torch.full((4,), -1))
+    nobody = loss(Halves(2), images, torch.full((4,), -1))
     assert nobody == {"loss": 0.25, "mse": 0.25, "cross_entropy": 0, "accuracy": 0}
 
 
