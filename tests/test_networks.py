@@ -121,10 +121,12 @@ def test_what_is_no_network_is_refused_in_one_line(made, tmp_path, name, monkeyp
     assert message in str(error.value) and not Path("sprung").exists()
 
 
-def mine(
-    encode="self.down(nn.functional.avg_pool2d(images, 8).flatten(1))", decode="self.up(latents)", options="",
-    more="pass", methods="", head="",
-) -> str:  # fmt: skip
+DOWN = "self.down(nn.functional.avg_pool2d(images, 8).flatten(1))"
+FUTURE = "from __future__ import annotations"
+DATACLASS = f"{FUTURE}\nfrom dataclasses import dataclass\n@dataclass\nclass Options:\n    scale: float = 1.0"
+
+
+def mine(encode=DOWN, decode="self.up(latents)", options="", more="pass", methods="", head="") -> str:
     """A file with a network of one's own."""
     return f"""{head}
 import torch
@@ -142,9 +144,6 @@ class Mine(Autoencoder):
 """
 
 
-DOWN, UP = mine.__defaults__[:2]
-FUTURE = "from __future__ import annotations"
-DATACLASS = f"{FUTURE}\nfrom dataclasses import dataclass\n@dataclass\nclass Options:\n    scale: float = 1.0"
 WORKING = {
     "plain tensor": mine(f"{DOWN} * self.scale", more="self.scale = torch.tensor(2.0)"),
     "buffer": mine(f"{DOWN} * self.s", more="self.register_buffer('s', torch.ones(1), persistent=False)"),
@@ -153,33 +152,32 @@ WORKING = {
     "tuple": mine(options=", sizes: tuple = (8,)", more="self.sizes = sizes + (9,)[:0]", head=FUTURE),
     "tied": mine(more="self.again = nn.Linear(192, latent); self.again.weight = self.down.weight"),
     "twice": mine(f"self.twice({DOWN})", more="self.twice = nn.Sequential(*2 * [nn.Linear(latent, latent)])"),
-    "frozen": mine(more="self.down.requires_grad_(False)"),
     "batch normalisation": mine(f"self.norm({DOWN})", more="self.norm = nn.BatchNorm1d(latent)"),
     "dataclass": mine(f"{DOWN} * self.o.scale", more="self.o = Options()", head=DATACLASS),
     "sibling": mine(f"{DOWN} * SCALE", head="from beside_it import SCALE"),
-    "own loss": mine(methods="def loss(self, images): return super().loss(images) | {'mse': self.up[0].bias.sum()}"),
+    "best, frozen": mine(more="self.down.requires_grad_(False)"),
+    "best, no biases": mine(more="self.down.bias = self.up[0].bias = None"),
+    "best, own loss": mine(methods="def loss(self, images): return super().loss(images) | {'mse': torch.ones(())}"),
 }
 
 
-@pytest.mark.parametrize("preset", [dict(epochs=2), dict(preset="best", steps=2, pca_images=9, precision="float32")])
 @pytest.mark.parametrize("name", WORKING)
-def test_a_network_of_ones_own_is_trained_and_opened_from_elsewhere(made, tmp_path, name, preset, monkeypatch, capsys):
+def test_a_network_of_ones_own_is_trained_and_opened_from_elsewhere(made, tmp_path, name, capsys):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "beside_it.py").write_text("SCALE = 2")
     for file in ("mine.py", "elsewhere/renamed.py"):
         (tmp_path / file).write_text(WORKING[name])
-    pictures = made([f"face {i}" for i in range(9)])  # in batches of 8, one is left
-    network, part = f"{tmp_path}/mine.py:Mine", Part(pictures.images, torch.arange(9))
-    asked = dict(batch_size=8, latent=3, out=tmp_path / "run", device="cpu", **preset)
-    options = training.resolve_options(TrainingRun(network=network, **asked))
+    pictures, network = made([f"face {i}" for i in range(9)]), f"{tmp_path}/mine.py:Mine"
+    splits = Splits(pictures, *[Part(pictures.images, torch.arange(9))] * 3)  # in batches of 8, one image is left
+    best = dict(preset="best", steps=2, pca_images=9, precision="float32")
+    given = dict(network=network, batch_size=8, latent=3, **(best if "best" in name else dict(epochs=2)))
+    options = training.resolve_options(TrainingRun(out=tmp_path / "run", device="cpu", **given))
     with runs.opened(options, pictures) as run:
-        training.fit(options, Splits(pictures, part, part, part), run)
-    model = training.fit(
-        options, Splits(pictures, part, part, part), runs.Run(replace(options, resume=True), pictures)
-    ).model
+        training.fit(options, splits, run)
+    model = training.fit(options, splits, runs.Run(replace(options, resume=True), pictures)).model.eval()
     networks.save(model, pictures, options.out)
     opened = networks.load(options.out, f"{tmp_path}/elsewhere/renamed.py:Mine")
-    assert torch.equal(opened(to_float(pictures.images)), model.eval()(to_float(pictures.images)))
+    assert torch.equal(opened(to_float(pictures.images)), model(to_float(pictures.images)))
     assert "changed" not in capsys.readouterr().out
     (tmp_path / "mine.py").write_text(f"{WORKING[name]}# changed")
     pretrained.import_own.cache_clear()
@@ -239,7 +237,7 @@ def test_the_vae_of_the_docs(command, tmp_path, interrupt, monkeypatch):
     record = json.loads((tmp_path / "cut/metrics.json").read_text())
     status, output, error = command(autoencoder, "--evaluate", "cut", *moved)
     assert status == 0 and f"{record['test_mse']:.4f}, on record {record['test_mse']:.4f}" in output, error
-    assert command(composite, "--model", "cut", *own)[0] == 0
+    composite.open_network(composite.Config(model=Path("cut"), network=own[1]))
     assert_one_line(command(autoencoder, "--evaluate", "cut"), "network 'VAE@")
     for name in ("transformer", "nowhere.py:VAE"):
         assert_one_line(command(autoencoder, "--network", name, "--out", "other"), f"--network {name}")
