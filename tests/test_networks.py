@@ -189,7 +189,6 @@ HEAD = "def loss(self, images): return "
 WRONG = {
     "an option is not stored": (mine(options=", features=192"), "no attribute 'features'"),
     "a class as an option": (mine(options=", act=nn.ReLU", more="self.act = act"), "not JSON serializable"),
-    "an option without a default": (mine(options=", depth"), "missing 1 required positional argument: 'depth'"),
     "width": (mine(f"torch.cat([{DOWN}] * 2, 1)"), "encode gives (1, 6), not (1, 3)"),
     "map": (mine(f"{DOWN}[..., None, None]"), "encode gives (1, 3, 1, 1), not (1, 3)"),
     "pair": (mine(f"({DOWN}, {DOWN})"), "encode gives (1, 3), (1, 3), not (1, 3)"),
@@ -200,7 +199,6 @@ WRONG = {
     "a layer's name": (mine(more="self.latent = nn.ReLU()"), "self.latent gives ReLU, not int"),
     "lost": (mine(f"{DOWN} + self.lost", more="self.lost = torch.rand(latent)"), "opened again it gives other images"),
     "no mse": (mine(methods=HEAD + "{'loss': self(images).mean()}"), "loss(images)['mse'] gives NoneType, not ()"),
-    "no mean": (mine(methods=HEAD + "dict.fromkeys(['loss', 'mse'], images)"), "gives (1, 3, 64, 64), not ()"),
     "no gradient": (mine(decode="self.up(latents).detach()"), "does not require grad"),
     "constructor": (mine(more="1 / 0"), "mine.py, line 10: ZeroDivisionError: division by zero"),
     "import": (mine(head="import nowhere"), "mine.py, line 1: ModuleNotFoundError"),
