@@ -79,7 +79,8 @@ def draw(trained: Trained, splits: Splits, metrics: dict, reference: tuple[Autoe
     rows.append((network_label(metrics), decode_all(trained.model, encode_all(trained.model, images))))
     lines = {pca: metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
     prefix = "autoencoder" if config.preset == "coursework" else f"autoencoder_{config.preset}"
-    figures.learning_curves(trained.history, config.plots / f"{prefix}_curves.png", lines)
+    loss = "mse" if "train_mse" in trained.history[0] else "loss"  # an own network's loss may be more than the MSE
+    figures.learning_curves(trained.history, config.plots / f"{prefix}_curves.png", lines, loss)
     figures.reconstructions(rows, titles, config.plots / f"{prefix}_reconstructions.png")
     if splits.other_styles:
         draw_styles(trained, splits, metrics, config, config.plots / f"{prefix}_styles.png")

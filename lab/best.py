@@ -193,7 +193,7 @@ class Muon(torch.optim.Optimizer):
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # the matrices are small: a second thread only waits
         for group in self.param_groups:
-            for parameter in group["params"]:
+            for parameter in (each for each in group["params"] if each.grad is not None):
                 average = self.state[parameter].setdefault("average", torch.zeros_like(parameter))
                 average.lerp_(parameter.grad, 1 - group["momentum"])
                 update = parameter.grad.lerp(average, group["momentum"]).flatten(1)
@@ -217,8 +217,8 @@ def optimizers(options: TrainingOptions, model: Autoencoder, fused: bool) -> lis
     matrices, biases = ([p for p in others if (p.dim() > 1) == wide] for wide in (True, False))
     rates = ((linear, LINEAR_RATE), (biases, BIAS_RATE))
     groups = [{"params": parameters, "lr": rate} for parameters, rate in rates if parameters]
-    muon = Muon(matrices, options.learning_rate, weight_decay=options.weight_decay)
-    return [muon, torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.0, fused=fused)]
+    muon = [Muon(matrices, options.learning_rate, weight_decay=options.weight_decay)] if matrices else []
+    return muon + ([torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.0, fused=fused)] if groups else [])
 
 
 def adversarial_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:

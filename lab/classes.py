@@ -75,6 +75,7 @@ def class_probabilities(model: MultiTaskAutoencoder, images: torch.Tensor) -> to
 
 class MultiTaskLoss:
     """MSE, cross-entropy and accuracy, and the loss MSE + weight x cross-entropy. `labels` is one per picture.
+    A network with a loss of its own has that in the place of the MSE in the sum.
     Images of no emoji (-1), which only the best preset has, and of emoji of no class count in the MSE alone."""
 
     def __init__(self, labels: torch.Tensor, weight: float):
@@ -88,8 +89,9 @@ class MultiTaskLoss:
         count = (labels != UNLABELLED).sum().clamp(min=1)  # a batch of mixed images alone has no label at all
         cross_entropy = nn.functional.cross_entropy(logits, labels, reduction="sum") / count
         accuracy = (logits.argmax(1) == labels).float().sum() / count
-        loss = mse + self.weight * cross_entropy
-        return {"loss": loss, "mse": mse, "cross_entropy": cross_entropy, "accuracy": accuracy}
+        own = {} if type(model.autoencoder).loss is Autoencoder.loss else model.autoencoder.loss(images)
+        loss = own.get("loss", mse) + self.weight * cross_entropy
+        return own | {"loss": loss, "mse": mse, "cross_entropy": cross_entropy, "accuracy": accuracy}
 
 
 def regression_probabilities(train: Part, labels: torch.Tensor, tests: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -13,6 +13,9 @@ import tyro
 from safetensors import SafetensorError
 
 
+OWN_FILES: set[str] = set()  # the user's, with their networks
+
+
 class UserError(Exception):
     """Something the user can fix. The message says in one line what is wrong and what to do."""
 
@@ -31,7 +34,7 @@ def require_range(low: float, high: float, **values: float | None) -> None:
 
 
 def explain(error: BaseException) -> str | None:
-    """One line about an error of the user or the machine; None for a fault of this project."""
+    """One line about an error of the user, their own file or the machine; None for a fault of this project."""
     if isinstance(error, UserError):
         return str(error)
     text = str(error).partition("\n")[0]
@@ -41,6 +44,11 @@ def explain(error: BaseException) -> str | None:
         return f"a file could not be written or read ({text}); check the path, its permissions and the room on the disk"
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "there is not enough memory; try a smaller --batch-size, fewer --copies or another --device"
+    import traceback  # only for a fault
+
+    for frame in reversed([*traceback.extract_tb(error.__traceback__), error]):  # a SyntaxError has a file and a line
+        if getattr(frame, "filename", None) in OWN_FILES:
+            return str(UserError(f"{frame.filename}, line {frame.lineno}: {type(error).__name__}: {error}"))
     return None
 
 

@@ -1,8 +1,6 @@
 """What a network must have, the coursework's network, and how networks are built, saved and loaded."""
 
-import importlib.util
 import json
-import sys
 from inspect import signature
 from pathlib import Path
 
@@ -11,8 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lab.cli import UserError
-from lab.pictures import SIZE, Pictures, to_float
+from lab.cli import UserError, explain
+from lab.pictures import SIZE, Part, Pictures, to_float
 from lab.runs import atomic_write, write_json
 
 WEIGHTS, SETTINGS = "model.safetensors", "config.json"
@@ -22,9 +20,9 @@ CHANNELS = (3, 32, 64, 128, 256)  # of the coursework's network: the image, and 
 class Autoencoder(nn.Module):
     """Images to `latent` numbers and back. Your own is a subclass in a file: `--network my_file.py:MyClass`.
     It has `encode`, `decode`, and a constructor that takes `latent` and keeps each of its options under the option's
-    name. It may have `reconstruct`, where that is not just encode and decode; `start_at_pca`; and `linear_path`."""
+    name. It may have a `loss`; `reconstruct`, where that is not just encode and decode; and what else is here."""
 
-    architecture: str  # the name in config.json
+    architecture: str  # the name in config.json; of your own, its class and the hash of its file
     linear_path: tuple[str, ...] = ()  # names of the parameters that PCA sets: the best preset changes them slowly
 
     def __init__(self, latent: int):
@@ -45,8 +43,11 @@ class Autoencoder(nn.Module):
         return self.decode(latents), latents
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, 64, 64) images to their reconstructions."""
         return self.reconstruct(images)[0]
+
+    def loss(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Means over (N, 3, 64, 64) images: "loss" is what training minimises. Your own adds "mse", for the figure."""
+        return {"loss": nn.functional.mse_loss(self(images), images)}
 
     def start_at_pca(self, pca) -> None:
         """Set the network to a fitted sklearn PCA with `latent` components, if it can be; by default, nothing."""
@@ -100,16 +101,14 @@ class ConvAutoencoder(Autoencoder):
 @torch.no_grad()
 def encode_all(model: Autoencoder, images: torch.Tensor) -> torch.Tensor:
     """(N, latent) on the processor, from (N, 3, 64, 64) images, uint8 or in [0, 1]."""
-    model.eval()
-    device = next(model.parameters()).device
+    device = next(model.eval().parameters()).device
     return torch.cat([model.encode(to_float(batch.to(device))).cpu() for batch in images.split(256)])
 
 
 @torch.no_grad()
 def decode_all(model: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
     """(N, 3, 64, 64) images in [0, 1] on the processor, from (N, latent)."""
-    model.eval()
-    device = next(model.parameters()).device
+    device = next(model.eval().parameters()).device
     return torch.cat([model.decode(batch.to(device)).clamp(0, 1).cpu() for batch in latents.split(256)])
 
 
@@ -120,29 +119,9 @@ def find(name: str) -> type[Autoencoder]:
     """The class of a name in ARCHITECTURES, or of the user's `file.py:Class`. Raises UserError."""
     if name == ConvAutoencoder.architecture:
         return ConvAutoencoder
-    from lab import best
+    from lab import best, pretrained
 
-    return best.ARCHITECTURES.get(name) or import_own(name)
-
-
-def import_own(name: str) -> type[Autoencoder]:
-    """The class in the user's `file.py:Class`. Raises UserError."""
-    file, _, class_name = name.rpartition(":")
-    if not file.endswith(".py") or not Path(file).is_file():
-        choices = f"{', '.join(ARCHITECTURES)}, or my_file.py:MyClass"
-        raise UserError(f"--network {name} is unknown, or its file is not there; it takes {choices}")
-    specification = importlib.util.spec_from_file_location(Path(file).stem, file)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # where dataclasses look for it
-    try:
-        specification.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
-        raise UserError(f"--network {name}: {file} cannot be imported ({error})") from None
-    network = getattr(module, class_name, None)
-    if not (isinstance(network, type) and issubclass(network, Autoencoder)):
-        raise UserError(f"--network {name}: {file} has no class {class_name} that is a lab.networks.Autoencoder")
-    network.architecture = name
-    return network
+    return best.ARCHITECTURES.get(name) or pretrained.import_own(name)
 
 
 def build(name: str, latent: int, **options) -> Autoencoder:
@@ -153,16 +132,22 @@ def build(name: str, latent: int, **options) -> Autoencoder:
 
 
 def from_description(description: dict, own: str | None = None) -> Autoencoder:
-    """A network from what its config.json says. Raises ValueError for one that is neither ours nor the user's `own`."""
+    """A network from what its config.json says. Raises UserError for one that is neither ours nor the user's `own`."""
     options = dict(description)
     architecture = options.pop("architecture")
     if architecture == "multi-task":
         from lab.classes import MultiTaskAutoencoder
 
         return MultiTaskAutoencoder(from_description(options["autoencoder"], own), options["classes"])
-    if architecture not in (*ARCHITECTURES, own):
-        raise ValueError(f"its config.json names the network {architecture!r:.60}; if it is yours, give --network")
-    return find(architecture)(**options)
+    if architecture in ARCHITECTURES:
+        return find(architecture)(**options)
+    if not own or own.rpartition(":")[2] != architecture.partition("@")[0]:
+        raise UserError(f"this is the network {architecture!r:.60}; if it is yours, give it as --network")
+    network = find(own)
+    if architecture != network.architecture:
+        print(f"{own} has changed since this network was trained")
+    tuples = {k for k, p in signature(network).parameters.items() if isinstance(p.default, tuple)}  # JSON has lists
+    return network(**{k: tuple(v) if k in tuples else v for k, v in options.items()})
 
 
 def load(folder: Path | str, own: str | None = None) -> Autoencoder:
@@ -176,17 +161,15 @@ def load(folder: Path | str, own: str | None = None) -> Autoencoder:
         model = from_description(json.loads(settings.read_text(encoding="utf-8")), own)
         model.load_state_dict(load_file(weights))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split("\n")[:2])  # torch names the tensor in the second line
-        raise UserError(f"the network in {folder} cannot be used ({reason}); train it again") from None
-    if not all(tensor.isfinite().all() for tensor in model.parameters()):
-        raise UserError(f"the network in {folder} has weights that are not finite; train it again")
+        reason = explain(error) or " ".join(str(error).split("\n")[:2])  # torch names the tensor in the second line
+        raise UserError(f"the network in {folder} cannot be used ({reason})") from None
     return model.eval()
 
 
-def save(model: Autoencoder, pictures: Pictures, folder: Path) -> None:
+def save(model: Autoencoder, pictures: Pictures | Part, folder: Path) -> None:
     """The weights, the network's config.json, and the latents of all pictures."""
     write_json(folder / SETTINGS, {"architecture": model.architecture, **model.settings()})
-    tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {k: v.clone(memory_format=torch.contiguous_format) for k, v in model.state_dict().items()}  # none shared
     for name, content in ((WEIGHTS, tensors), ("latents.safetensors", {"latents": encode_all(model, pictures.images)})):
         with atomic_write(folder / name) as path:
             save_file(content, path)

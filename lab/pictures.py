@@ -127,7 +127,8 @@ class Part(Dataset):
     def batches(self, size: int, order: torch.Generator | None = None) -> DataLoader:
         """One pass in batches of (images, emoji), in random order if a generator is given."""
         sampler = SequentialSampler(self) if order is None else RandomSampler(self, generator=order)
-        indices = [*BatchSampler(sampler, size, drop_last=False)]  # all drawn now: a checkpoint is between two passes
+        single = order is not None and 1 < size < len(self) and len(self) % size == 1  # batch normalisation needs two
+        indices = [*BatchSampler(sampler, size, drop_last=single)]  # all drawn now: a checkpoint is between two passes
         return DataLoader(self, sampler=indices, batch_size=None)
 
 

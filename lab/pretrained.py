@@ -1,15 +1,22 @@
-"""Finished runs and the networks that come with the repository: opened, tested again, shown beside another."""
+"""Networks that are not the lab's or not new: the user's own; those of finished runs, and of the repository."""
 
-import math
+import hashlib
+import importlib.util
+import itertools
+import sys
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from lab import networks, runs
-from lab.cli import UserError
+import torch
+
+from lab import networks, runs, training
+from lab.cli import OWN_FILES, UserError, explain
 from lab.classes import MultiTaskAutoencoder
-from lab.networks import Autoencoder
+from lab.networks import Autoencoder, decode_all, encode_all
 from lab.options import DataOptions, TrainingRun, resolve_defaults
-from lab.pictures import Pictures
+from lab.pictures import SIZE, Part, Pictures
 
 PROJECT = Path(__file__).parents[1]
 WITH_EVALUATE = {"evaluate", "preset", "network", "device"}  # options that may be given with --evaluate
@@ -57,6 +64,69 @@ def load(name: str) -> Autoencoder:
     return networks.load(folder_of(name))
 
 
+@cache  # a file that is edited while a run lasts does not change the run
+def import_own(name: str) -> type[Autoencoder]:
+    """The class in the user's `file.py:Class`. Raises UserError, or what the file raises."""
+    file, _, class_name = name.rpartition(":")
+    if not file.endswith(".py") or not Path(file).is_file():
+        choices = f"{', '.join(networks.ARCHITECTURES)}, or my_file.py:MyClass"
+        raise UserError(f"--network {name} is unknown, or its file is not there; it takes {choices}")
+    path = Path(file).resolve()
+    specification = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # where dataclasses look for it
+    sys.path.append(str(path.parent))  # for what it imports from its own folder
+    OWN_FILES.add(str(path))
+    specification.loader.exec_module(module)
+    network = getattr(module, class_name, None)
+    if not (isinstance(network, type) and issubclass(network, Autoencoder)):
+        raise UserError(f"--network {name}: {file} has no class {class_name} that is a lab.networks.Autoencoder")
+    network.architecture = f"{class_name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
+    return network
+
+
+def require_contract(model: Autoencoder, images: torch.Tensor, latent: int) -> None:
+    """Raise UserError unless all that a network makes of (N, 3, 64, 64) images is as Autoencoder says."""
+    made, numbers = tuple(images.shape), (len(images), latent)
+    losses = ("loss",) if type(model).loss is Autoencoder.loss else ("loss", "mse")
+    for name, call, *wanted in (
+        ("self.latent", lambda: model.latent, "int"),
+        ("encode", lambda: model.encode(images), numbers),
+        ("decode", lambda: model.decode(model.encode(images)), made),
+        ("reconstruct", lambda: model.reconstruct(images), made, numbers),
+        ("forward", lambda: model(images), made),
+        *((f"loss(images)[{key!r}]", lambda key=key: dict(model.loss(images)).get(key), ()) for key in losses),
+    ):
+        values = found if isinstance(found := call(), tuple) else [found]
+        kinds = [tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__ for each in values]
+        if kinds != wanted:
+            raise UserError(f"{name} gives {', '.join(map(str, kinds))}, not {', '.join(map(str, wanted))}")
+
+
+def try_own(options: TrainingRun) -> None:
+    """Do with the user's network and two images what a run does. Raises UserError if that cannot be done."""
+    import_own(options.network)
+    part = Part(torch.rand(min(2, options.batch_size), 3, SIZE, SIZE), torch.zeros(2, dtype=torch.int64))
+    loss = training.network_loss
+    try:
+        model = training.build(options, None)
+        for images in (part.images[:1], part.images):
+            require_contract(model.eval(), images.to(options.device), options.latent)
+        if options.augment == "adversarial" and type(model).loss is not Autoencoder.loss:
+            raise UserError("--augment adversarial trains with the MSE, not with its own loss; leave it out")
+        steppers, batches = training.optimizers(options, model)[0], itertools.repeat(part[:])
+        training.train(model, batches, loss, steppers, 1, precision=options.precision)
+        training.evaluate(model, part, loss)
+        with TemporaryDirectory() as folder:
+            networks.save(model, part, Path(folder))
+            pair = model, networks.load(folder, options.network).to(options.device)
+        if not torch.allclose(*(decode_all(each, encode_all(each, part.images)) for each in pair), atol=0.01):
+            raise UserError("opened again it gives other images: keep tensors as buffers, and draw no random numbers")
+    except Exception as error:  # whatever it is, it comes of their network
+        reason = explain(error) or f"{type(error).__name__}: {error}"
+        raise UserError(f"--network {options.network} is not as docs/extending.md says: {reason}") from error
+
+
 def recorded_options(folder: Path, kind: type = DataOptions) -> DataOptions:
     """The options of the run in `folder` that decide its result, as a dataclass `kind`. Raises UserError."""
     run = runs.read_run(folder)
@@ -87,9 +157,7 @@ def compare(folder: Path, numbers: dict[str, float]) -> dict[str, float]:
     """Print test numbers next to those on record in `folder`. Returns them. Raises UserError for an unfinished run."""
     record = runs.read_json(folder / runs.METRICS, f"--evaluate takes a finished run; train {folder} again")
     for name, value in numbers.items():
-        there = record.get(name)
-        known = isinstance(there, (int, float)) and math.isfinite(there)
-        print(f"{name.replace('_', ' '):26} {value:.4f}, on record {f'{there:.4f}' if known else 'no number'}")
+        print(f"{name.replace('_', ' '):26} {value:.4f}, on record {record.get(name, float('nan')):.4f}")
     return numbers
 
 

@@ -70,7 +70,8 @@ def is_unfinished(folder: Path) -> bool:
 
 def settings(run: dict) -> dict:
     """What decides the result of a run, from its run.json."""
-    return {name: value for name, value in run["config"].items() if name not in IRRELEVANT} | {"source": run["source"]}
+    config = run["config"] | {"network": Path(str(run["config"].get("network"))).name}  # however its path is spelled
+    return {name: value for name, value in config.items() if name not in IRRELEVANT} | {"source": run["source"]}
 
 
 def differences(there: dict | None, run: dict) -> str:
@@ -241,7 +242,7 @@ class Checkpoint:
         state |= {f"generator.{i}": generator.get_state() for i, generator in enumerate(self.generators)}
         about = {"identity": self.run.identity, "training": self.training, "step": step}
         about |= {"history": self.history, "seconds": self.run.seconds()}
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in state.items()}
+        tensors = {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
         with atomic_write(self.path) as path:
             path.write_bytes(save(tensors, {"about": json.dumps(about)}))
         self.due = started + (time.monotonic() - started) / SAVING_TIME
@@ -275,7 +276,7 @@ class Checkpoint:
             state = {}
             for j, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
                 values = below(f"optimizer.{i}.{j}.")
-                if not values or any(value.shape not in ((), parameter.shape) for value in values.values()):
+                if any(value.shape not in ((), parameter.shape) for value in values.values()):
                     raise ValueError(f"the state of parameter {j} has another shape")
                 # Fused Adam reads its averages in the memory order of the parameter; safetensors are in plain order.
                 ordered = torch.empty_like(parameter, device="cpu")

@@ -22,6 +22,8 @@ from lab.runs import Checkpoint, Run
 
 # A network's losses on a batch: means over its images, with "loss" the one to descend.
 LossFunction = Callable[[nn.Module, torch.Tensor, torch.Tensor], dict[str, torch.Tensor]]
+reconstruction_loss: LossFunction = lambda model, images, emoji: Autoencoder.loss(model, images)  # the MSE
+network_loss: LossFunction = lambda model, images, emoji: model.loss(images)  # the MSE, unless it has its own
 
 
 def flatten(images: torch.Tensor):
@@ -60,11 +62,6 @@ def rank(errors: dict[str, float]) -> str:
     return f"better than the mean image, {'better' if errors['test_mse'] < errors['pca_mse'] else 'worse'} than PCA"
 
 
-def reconstruction_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The MSE per image, pixels in [0, 1]."""
-    return {"loss": nn.functional.mse_loss(model(images), images)}
-
-
 def mean_losses(batches: list[tuple[dict[str, torch.Tensor], int]]) -> dict[str, float]:
     """Means per image of the losses of batches, each with its number of images. Raises UserError if not finite."""
     count = sum(images for _, images in batches)
@@ -90,8 +87,8 @@ def train(
     checkpoint: Checkpoint | None = None, validate: Callable[[nn.Module], dict] | None = None,
 ) -> list[dict]:  # fmt: skip
     """Train `model` for so many steps, or continue from the checkpoint. Returns the `rows` of the record, per `unit`.
-    `batches` never ends. `schedule` gives the learning rate after a part of the steps, as a part of each optimizer's
-    own. `validate(model)` gives the validation losses of a row. Raises UserError if the loss is not finite."""
+    `schedule` gives the learning rate after a part of the steps, as a part of each optimizer's own. `validate(model)`
+    gives the validation losses of a row. Raises UserError if the loss is not finite."""
     start = checkpoint.restore() if checkpoint and checkpoint.path.exists() else 0
     device, losses = next(model.parameters()).device, []
     history = list(checkpoint.history) if checkpoint else []
@@ -133,17 +130,21 @@ def choose_device(name: str) -> torch.device:
 def resolve_options(options: TrainingRun) -> TrainingRun:
     """The options with all decided: the preset's values, the device and the precision. Raises UserError."""
     options = resolve_defaults(replace(options, device=str(choose_device(options.device))))
-    if options.precision == "float32":
-        return options
-    from lab import best
+    if options.precision != "float32":
+        from lab import best
 
-    return replace(options, precision=best.resolve_precision(options))
+        options = replace(options, precision=best.resolve_precision(options))
+    if options.network not in networks.ARCHITECTURES:
+        from lab import pretrained
+
+        pretrained.try_own(options)
+    return options
 
 
 def batches_by_epoch(options: TrainingOptions, splits: Splits, order: torch.Generator):
     """(batches without end, a PCA of the training images, the steps) of a training that counts epochs."""
     batches = itertools.chain.from_iterable(splits.train.batches(options.batch_size, order) for _ in itertools.count())
-    steps = math.ceil(len(splits.train) / options.batch_size) * options.epochs
+    steps = len(splits.train.batches(options.batch_size, torch.Generator())) * options.epochs
     return batches, fit_pca(splits.train.images, options.latent), steps
 
 
@@ -169,13 +170,12 @@ def batches_by_step(options: TrainingOptions, splits: Splits, order: torch.Gener
     return batches, fit_pca(images, options.latent), options.steps
 
 
-def build(options: TrainingOptions, pca, wrap: Callable | None) -> Autoencoder:
-    """A new network that starts at PCA if it can, on its device; `wrap(network)` adds a classifier."""
+def build(options: TrainingOptions, wrap: Callable | None) -> Autoencoder:
+    """A new network on its device; `wrap(network)` adds a classifier."""
     torch.manual_seed(seed_for(WEIGHTS, options.seed))
     own = {"dropout": options.dropout, "initialization": options.initialization}
     model = networks.build(options.network, options.latent, **own)
     model = wrap(model) if wrap else model
-    model.start_at_pca(pca)
     return to_device(model, choose_device(options.device))
 
 
@@ -212,14 +212,14 @@ def fit(
     options: TrainingOptions, splits: Splits, run: Run | None = None, *, loss_function: LossFunction | None = None,
     wrap: Callable | None = None, training: dict | None = None, validate: Callable | None = None, rows: int = 30,
 ) -> Trained:  # fmt: skip
-    """Train a network as the options say, or continue with it, on record in `run`. Raises UserError.
-    `wrap(network)` adds what else is trained; `training` tells the trainings of one run apart; `validate(model)` gives
-    what a row of the record says beside the training losses: by default the losses on the validation images."""
+    """Train a network as the options say, or continue with it, on record in `run`. `wrap(network)` adds what else is
+    trained; `training` tells the trainings of one run apart; `validate(model)` gives the validation losses of a row."""
     order = generator(MIXTURE if options.preset == "best" else ORDER, options.seed)
     batches, pca, steps = (batches_by_epoch if options.epochs else batches_by_step)(options, splits, order)
-    model = build(options, pca, wrap)
+    model = build(options, wrap)
+    model.start_at_pca(pca)
     steppers, schedule = optimizers(options, model)
-    loss_function = loss_function or reconstruction_loss
+    loss_function = loss_function or network_loss
     if validate is None and len(splits.val):
         validate = partial(evaluate, part=splits.val, loss_function=loss_function)
     if options.augment == "adversarial":

@@ -12,9 +12,7 @@ from conftest import assert_one_line
 from lab import classes, figures, networks, pretrained, training
 from lab.classes import MultiTaskAutoencoder, MultiTaskLoss
 from lab.cli import UserError
-from lab.networks import ConvAutoencoder
-from lab.options import DataOptions
-from lab.pictures import to_float
+from lab.networks import Autoencoder
 from lab.statistics import mean_and_interval
 
 TINY = dict(copies=1, batch_size=16, latent=4, device="cpu")
@@ -45,8 +43,10 @@ def rows_of(folder) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-class Halves(torch.nn.Module):
+class Halves(Autoencoder):
     """Reconstructs everything as grey, and takes an image's first two pixels for its logits."""
+
+    autoencoder = property(lambda self: self)
 
     def reconstruct(self, images):
         return torch.full_like(images, 0.5), images.flatten(1)[:, :2]
@@ -61,30 +61,12 @@ def test_the_losses_by_hand():
     images[0, 0, 0, 1] = images[1, 0, 0, 1] = 1.0  # logits 0 and 1, so class 1; of the others 0 and 0, so class 0
     labels = torch.tensor([classes.UNLABELLED, 1, 0])
     loss = MultiTaskLoss(labels, 2.0)
-    found = {k: v.item() for k, v in loss(Halves(), images, torch.tensor([1, 2, 0, -1])).items()}
+    found = {k: v.item() for k, v in loss(Halves(2), images, torch.tensor([1, 2, 0, -1])).items()}
     cross_entropy = np.log(1 + np.e) - 1 / 2  # the mean of log(1 + e) - 1, where it is right, and log(1 + e)
     expected = {"loss": 0.25 + 2 * cross_entropy, "mse": 0.25, "cross_entropy": cross_entropy, "accuracy": 0.5}
     assert found == pytest.approx(expected)
-    nobody = loss(Halves(), images, torch.full((4,), -1))
+    nobody = loss(Halves(2), images, torch.full((4,), -1))
     assert nobody == {"loss": 0.25, "mse": 0.25, "cross_entropy": 0, "accuracy": 0}
-
-
-def test_losses_are_means_per_image_whatever_the_batch_size(labelled):
-    pictures, labels = labelled
-    torch.manual_seed(0)
-    model, loss = MultiTaskAutoencoder(ConvAutoencoder(latent=8)), MultiTaskLoss(labels, 0.5)
-    part = data.split(pictures, DataOptions(copies=3, augment="none")).train
-    whole = training.evaluate(model, part, loss)
-    for size in (5, 64):
-        batches = [(loss(model, to_float(images), emoji), len(images)) for images, emoji in part.batches(size)]
-        assert training.mean_losses(batches) == pytest.approx(whole, abs=1e-5)
-
-
-def test_without_a_weight_the_classifier_learns_nothing(labelled):
-    pictures, labels = labelled
-    model = MultiTaskAutoencoder(ConvAutoencoder(latent=8))
-    MultiTaskLoss(labels, 0.0)(model, to_float(pictures.images[:4]), torch.arange(4))["loss"].backward()
-    assert not model.classifier.weight.grad.any() and model.autoencoder.encoder[0].weight.grad.any()
 
 
 def test_a_run_in_the_courseworks_order(config, drawn, labelled, tmp_path):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,18 +10,21 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import autoencoder
+import composite
 import data
 import multiTaskModel
+import test_runs
 from conftest import ROOT, assert_one_line
-from lab import networks, pretrained, training
+from lab import figures, networks, pretrained, runs, training
 from lab.best import InformedAutoencoder, ResidualAutoencoder, refined_loss
 from lab.classes import MultiTaskAutoencoder
 from lab.cli import UserError
 from lab.networks import ConvAutoencoder
 from lab.options import DataOptions, TrainingRun, resolve_defaults
-from lab.pictures import Part, generator, to_float
-from test_runs import Trap
+from lab.pictures import Part, Splits, generator, to_float
+from test_runs import Trap, result
 
+interrupt = test_runs.interrupt
 SMALL = dict(latent=7, narrow=4, wide=8, thin=4)
 KINDS = {
     "convolutional": lambda: ConvAutoencoder(latent=7, initialization="pytorch", dropout=0.1),
@@ -47,7 +51,8 @@ def test_five_pictures_are_overfitted(faces, name):
     options = resolve_defaults(TrainingRun(network=name, out=Path(), device="cpu", **given))
     pictures, steps = Part(faces.images[:5], torch.arange(5)), options.steps
     pca = training.fit_pca(pictures.images, options.latent)
-    model = training.build(options, pca, None)
+    model = training.build(options, None)
+    model.start_at_pca(pca)
     (steppers, schedule), loss = training.optimizers(options, model), training.reconstruction_loss
     training.train(model, itertools.repeat(pictures[:]), loss, steppers, steps, schedule=schedule)
     reached, errors = training.evaluate(model, pictures, loss)["loss"], training.baseline_errors(pca, pictures)
@@ -98,7 +103,6 @@ def set_bias(folder: Path, tensor: torch.Tensor | None) -> None:
 TO_REFUSE = {
     "missing": (lambda folder: set_bias(folder, None), "decoder.0.bias"),
     "shape": (lambda folder: set_bias(folder, torch.zeros(3)), "size mismatch for decoder.0.bias"),
-    "not a number": (lambda folder: set_bias(folder, torch.full((4096,), torch.nan)), "not finite"),
     "pickle": (lambda folder: torch.save(Trap(), folder / "model.safetensors"), "cannot be used"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "holds no trained network"),
     "unknown": (lambda folder: (folder / "config.json").write_text('{"architecture": "other"}'), "network 'other'"),
@@ -114,34 +118,137 @@ def test_what_is_no_network_is_refused_in_one_line(made, tmp_path, name, monkeyp
     spoil(tmp_path)
     with pytest.raises(UserError) as error:
         networks.load(tmp_path)
-    assert message in str(error.value) and "train" in str(error.value) and not Path("sprung").exists()
+    assert message in str(error.value) and not Path("sprung").exists()
 
 
-MY_NETWORK = """
+DOWN = "self.down(nn.functional.avg_pool2d(images, 8).flatten(1))"
+FUTURE = "from __future__ import annotations"
+DATACLASS = f"{FUTURE}\nfrom dataclasses import dataclass\n@dataclass\nclass Options:\n    scale: float = 1.0"
+
+
+def mine(encode=DOWN, decode="self.up(latents)", options="", more="pass", methods="", head="") -> str:
+    """A file with a network of one's own."""
+    return f"""{head}
+import torch
 from torch import nn
 from lab.networks import Autoencoder
-
-class MyNetwork(Autoencoder):
-    def __init__(self, latent, features=192):
+class Mine(Autoencoder):
+    def __init__(self, latent{options}):
         super().__init__(latent)
-        self.features = features
-        self.down = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(features, latent))
-        self.up = nn.Sequential(nn.Linear(latent, features), nn.Unflatten(1, (3, 8, 8)), nn.Upsample(scale_factor=8))
-        self.encode, self.decode = self.down.forward, self.up.forward
+        self.down = nn.Linear(192, latent)
+        self.up = nn.Sequential(nn.Linear(latent, 192), nn.Unflatten(1, (3, 8, 8)), nn.Upsample(scale_factor=8))
+        {more}
+    def encode(self, images): return {encode}
+    def decode(self, latents): return {decode}
+    {methods}
 """
 
 
-def test_a_network_of_ones_own_is_trained_and_opened_only_when_it_is_named(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(autoencoder, "draw", lambda *_: None)
-    (tmp_path / "mine.py").write_text(MY_NETWORK)
-    tiny, own = ("--keyword", "cat face", "--copies", 1, "--latent", 3), ("--network", "mine.py:MyNetwork")
-    assert command(autoencoder, *tiny, "--epochs", 1, *own)[0] == 0
-    record = json.loads((tmp_path / "runs/autoencoder/metrics.json").read_text())
-    status, output, error = command(autoencoder, "--evaluate", "runs/autoencoder", *own)
+WORKING = {
+    "plain tensor": mine(f"{DOWN} * self.scale", more="self.scale = torch.tensor(2.0)"),
+    "buffer": mine(f"{DOWN} * self.s", more="self.register_buffer('s', torch.ones(1), persistent=False)"),
+    "item": mine(f"{DOWN} * self.scale", more="self.scale = torch.ones(2).sum().item()"),
+    "list": mine(options=", sizes: list[int] = [8], none: int = 0", more="self.sizes, self.none = sizes, 0 + none"),
+    "tuple": mine(options=", sizes: tuple = (8,)", more="self.sizes = sizes + (9,)[:0]", head=FUTURE),
+    "tied": mine(more="self.again = nn.Linear(192, latent); self.again.weight = self.down.weight"),
+    "twice": mine(f"self.twice({DOWN})", more="self.twice = nn.Sequential(*2 * [nn.Linear(latent, latent)])"),
+    "batch normalisation": mine(f"self.norm({DOWN})", more="self.norm = nn.BatchNorm1d(latent)"),
+    "dataclass": mine(f"{DOWN} * self.o.scale", more="self.o = Options()", head=DATACLASS),
+    "sibling": mine(f"{DOWN} * SCALE", head="from beside_it import SCALE"),
+    "best, frozen": mine(more="self.down.requires_grad_(False)"),
+    "best, no biases": mine(more="self.down.bias = self.up[0].bias = None"),
+    "best, own loss": mine(methods="def loss(self, images): return super().loss(images) | {'mse': torch.ones(())}"),
+}
+
+
+@pytest.mark.parametrize("name", WORKING)
+def test_a_network_of_ones_own_is_trained_and_opened_from_elsewhere(made, tmp_path, name, capsys):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "beside_it.py").write_text("SCALE = 2")
+    for file in ("mine.py", "elsewhere/renamed.py"):
+        (tmp_path / file).write_text(WORKING[name])
+    pictures, network = made([f"face {i}" for i in range(9)]), f"{tmp_path}/mine.py:Mine"
+    splits = Splits(pictures, *[Part(pictures.images, torch.arange(9))] * 3)  # in batches of 8, one image is left
+    best = dict(preset="best", steps=2, pca_images=9, precision="float32")
+    given = dict(network=network, batch_size=8, latent=3, **(best if "best" in name else dict(epochs=2)))
+    options = training.resolve_options(TrainingRun(out=tmp_path / "run", device="cpu", **given))
+    with runs.opened(options, pictures) as run:
+        training.fit(options, splits, run)
+    model = training.fit(options, splits, runs.Run(replace(options, resume=True), pictures)).model.eval()
+    networks.save(model, pictures, options.out)
+    opened = networks.load(options.out, f"{tmp_path}/elsewhere/renamed.py:Mine")
+    assert torch.equal(opened(to_float(pictures.images)), model(to_float(pictures.images)))
+    assert "changed" not in capsys.readouterr().out
+    (tmp_path / "mine.py").write_text(f"{WORKING[name]}# changed")
+    pretrained.import_own.cache_clear()
+    networks.load(options.out, network)
+    assert f"{network} has changed since this network was trained" in capsys.readouterr().out
+
+
+HEAD = "def loss(self, images): return "
+WRONG = {
+    "an option is not stored": (mine(options=", features=192"), "no attribute 'features'"),
+    "a class as an option": (mine(options=", act=nn.ReLU", more="self.act = act"), "not JSON serializable"),
+    "width": (mine(f"torch.cat([{DOWN}] * 2, 1)"), "encode gives (1, 6), not (1, 3)"),
+    "map": (mine(f"{DOWN}[..., None, None]"), "encode gives (1, 3, 1, 1), not (1, 3)"),
+    "pair": (mine(f"({DOWN}, {DOWN})"), "encode gives (1, 3), (1, 3), not (1, 3)"),
+    "squeezed": (mine(f"{DOWN}.squeeze()"), "encode gives (3,), not (1, 3)"),
+    "size": (mine(decode="self.up(latents)[..., ::2]"), "decode gives (1, 3, 64, 32), not (1, 3, 64, 64)"),
+    "for 128x128": (mine(DOWN.replace("8", "4")), "mine.py, line 11: RuntimeError: mat1 and mat2 shapes cannot"),
+    "lazy": (mine(more="self.lazy = nn.LazyLinear(3)"), "uninitialized parameter"),
+    "a layer's name": (mine(more="self.latent = nn.ReLU()"), "self.latent gives ReLU, not int"),
+    "lost": (mine(f"{DOWN} + self.lost", more="self.lost = torch.rand(latent)"), "opened again it gives other images"),
+    "no mse": (mine(methods=HEAD + "{'loss': self(images).mean()}"), "loss(images)['mse'] gives NoneType, not ()"),
+    "no gradient": (mine(decode="self.up(latents).detach()"), "does not require grad"),
+    "constructor": (mine(more="1 / 0"), "mine.py, line 10: ZeroDivisionError: division by zero"),
+    "import": (mine(head="import nowhere"), "mine.py, line 1: ModuleNotFoundError"),
+    "syntax": (mine(more="1 +"), "mine.py, line 10: SyntaxError"),
+    "while it is trained": (mine(methods="def start_at_pca(self, pca): pca.no"), "mine.py, line 13: AttributeError"),
+    "class": ("import json as Mine", "mine.py has no class Mine that is a lab.networks.Autoencoder"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_with_ones_own_network_is_one_line_before_the_training(command, tmp_path, name):
+    pretrained.import_own.cache_clear()
+    text, message = WRONG[name]
+    (tmp_path / "mine.py").write_text(text)
+    tiny = ("--keyword", "cat face", "--copies", 1, "--latent", 3)
+    assert_one_line(command(autoencoder, "--network", "mine.py:Mine", *tiny), message)
+    assert (tmp_path / "runs").exists() == (name == "while it is trained")
+
+
+def test_the_vae_of_the_docs(command, tmp_path, interrupt, monkeypatch):
+    """Trained, killed and resumed to the same bits, opened for each script only when it is named, and in Part 2."""
+    monkeypatch.setattr(figures, "save", lambda figure, path: path)
+    example = (ROOT / "docs/extending.md").read_text().partition("A variational autoencoder:\n\n```python\n")[2]
+    (tmp_path / "vae.py").write_text(example.partition("```")[0])
+    tiny = ("--copies", 1, "--latent", 3, "--batch-size", 8, "--epochs", 3)
+    cats, own = (*tiny, "--keyword", "cat face"), ("--network", "vae.py:VAE")
+    assert command(autoencoder, *cats, *own, "--out", "whole")[0] == 0
+    interrupt(5)
+    assert command(autoencoder, *cats, *own, "--out", "cut")[0] == 130
+    interrupt()
+    moved = ("--network", f"{tmp_path}/vae.py:VAE")
+    assert command(autoencoder, *cats, *moved, "--out", "cut", "--resume")[0] == 0
+    assert result(tmp_path / "cut")[1:] == result(tmp_path / "whole")[1:]
+    record = json.loads((tmp_path / "cut/metrics.json").read_text())
+    status, output, error = command(autoencoder, "--evaluate", "cut", *moved)
     assert status == 0 and f"{record['test_mse']:.4f}, on record {record['test_mse']:.4f}" in output, error
-    assert_one_line(command(autoencoder, "--evaluate", "runs/autoencoder"), "if it is yours, give --network")
-    for name in ("transformer", "nowhere.py:MyNetwork", "mine.py:nn"):
-        assert_one_line(command(autoencoder, "--network", name, "--out", "other", *tiny), f"--network {name}")
+    composite.open_network(composite.Config(model=Path("cut"), network=own[1]))
+    assert_one_line(command(autoencoder, "--evaluate", "cut"), "network 'VAE@")
+    for name in ("transformer", "nowhere.py:VAE"):
+        assert_one_line(command(autoencoder, "--network", name, "--out", "other"), f"--network {name}")
+    adversarial = command(autoencoder, *own, "--augment", "adversarial", "--out", "other")
+    assert_one_line(adversarial, "adversarial trains with the MSE")
+    assert (
+        command(multiTaskModel, *tiny, *own)[0] == command(multiTaskModel, "--evaluate", "runs/multitask", *own)[0] == 0
+    )
+    rows = [json.loads(line) for line in (tmp_path / "runs/multitask/metrics.jsonl").read_text().splitlines()]
+    for row in rows:
+        expected = row["val_mse"] + 1e-4 * row["val_kl"] + 0.5 * row["val_cross_entropy"]
+        assert row["val_loss"] == pytest.approx(expected, rel=1e-4)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.portable
