@@ -1,7 +1,9 @@
 """Every figure of the project. Pictures are (N, 3, H, W) tensors, uint8 or float in [0, 1]."""
 
+import functools
 import io
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Sequence
 
@@ -26,11 +28,32 @@ def new_figure(width: float, height: float, **options):
     return Figure(figsize=(width, height), **options)
 
 
+@functools.cache
+def font_with(letter: str) -> str:
+    """The family of an installed font that has a letter; matplotlib's own first, and also where none has it."""
+    from matplotlib import font_manager, ft2font
+
+    default = font_manager.findfont("DejaVu Sans")
+    paths = [default, *sorted(font_manager.findSystemFonts())]
+    found = (path for path in paths if ord(letter) in ft2font.FT2Font(path).get_charmap())
+    return ft2font.FT2Font(next(found, default)).family_name
+
+
+def choose_fonts(figure) -> None:
+    """Give each text of a figure the fonts that its letters need."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_fontfamily([*dict.fromkeys(map(font_with, "a" + text.get_text()))])
+
+
 def save(figure, path: Path) -> Path:
     """Write a figure as a PNG of 256 colours: a third of the size, and the same to the eye."""
     picture = io.BytesIO()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
+    choose_fonts(figure)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that no font has
+        figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
     with atomic_write(path) as temporary:
         Image.open(picture).convert("RGB").quantize(256).save(temporary, "PNG", optimize=True)
     return path

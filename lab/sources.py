@@ -28,6 +28,7 @@ class Row(NamedTuple):
     label: str  # what messages call it
     read: Callable[[], bytes]  # returns the encoded picture
     code: str = ""  # its code points, such as 1F63B or 1F64E-1F3FB; empty where the source does not say
+    described_by: str = ""  # what the description of one of the user's own is taken from
 
 
 def open_picture(encoded: bytes) -> Image.Image:
@@ -52,7 +53,8 @@ def decode(row: Row, skip_bad: bool = False) -> torch.Tensor | None:
         if skip_bad:
             return None
         reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"{row.label} cannot be decoded ({reason}); fix it, or leave it out with --skip-bad") from None
+        what = f"{'is missing' if isinstance(error, FileNotFoundError) else 'cannot be decoded'} ({reason})"
+        raise UserError(f"{row.label} {what}; fix it, or leave it out with --skip-bad") from None
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
 
 
@@ -165,13 +167,19 @@ def credit(source: str) -> str:
     return (LICENSED | hub).get(source, source)
 
 
+def resolve_source(source: str) -> str:
+    """One spelling of a source: its name, or the whole path of the user's own."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if source and source not in SOURCES and path.exists() else source
+
+
 def rows_of(source: str) -> Iterable[Row]:
     """The rows of a source, a name in SOURCES or a path. Raises UserError, also while it is iterated."""
     if source in SOURCES:
         return SOURCES[source]()
     from lab import own  # imports pyarrow
 
-    path = Path(source).expanduser()
+    path = Path(source)
     if not source or not path.exists():
         choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
         raise UserError(f"--source {source!r} does not exist; take {choices}")
