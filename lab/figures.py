@@ -34,25 +34,26 @@ def font_families(letters: frozenset[str]) -> list[str]:
     """Installed fonts that together have these letters, as far as there are any; matplotlib's own first."""
     from matplotlib import font_manager, ft2font
 
-    default, missing, families = "DejaVu Sans", {*map(ord, letters)}, []
-    others = sorted(font_manager.findSystemFonts(), key=lambda path: ("Regular" not in path, path))
-    for path in [font_manager.findfont(default), *others]:
+    families = ["DejaVu Sans"]
+    missing = {*map(ord, letters)} - ft2font.FT2Font(font_manager.findfont(families[0])).get_charmap().keys()
+    others = sorted(font_manager.findSystemFonts(), key=lambda path: ("Regular" not in path, path)) if missing else []
+    for path in others:
         with contextlib.suppress(RuntimeError):  # a font that matplotlib cannot read
             font = ft2font.FT2Font(path)
             if known := missing & font.get_charmap().keys():
                 font_manager.fontManager.addfont(path)  # its list is older than a new font
                 families, missing = [*families, font.family_name], missing - known
-        if not missing:
-            break
-    return families or [default]
+    return families
 
 
 def save(figure, path: Path) -> Path:
     """Write a figure as a PNG of 256 colours: a third of the size, and the same to the eye."""
     picture = io.BytesIO()
     path.parent.mkdir(parents=True, exist_ok=True)
-    for text in figure.findobj(lambda artist: hasattr(artist, "set_fontfamily")):
-        text.set_fontfamily(font_families(frozenset(filter(str.isprintable, text.get_text()))))
+    texts = figure.findobj(lambda artist: hasattr(artist, "set_fontfamily"))
+    letters = frozenset("".join(text.get_text() for text in texts))
+    for text in texts:
+        text.set_fontfamily(font_families(frozenset(filter(str.isprintable, letters))))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of letters that no font has
         figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
