@@ -152,19 +152,14 @@ def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]
     return parts
 
 
-def require_enough(own: Pictures, split: str) -> None:
-    """Raise UserError for too few pictures of the source or, for the unseen split, too few different emoji."""
-    found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}"
-    if len(own) < FEWEST:
-        raise UserError(f"{found}; a split needs {FEWEST}")
-    if split == "unseen" and (different := len(set(own.keys))) < FEWEST:
-        merged = f"{found} with {len(set(map(twin_key, own.names)))} different names; those of one name, and those that"
-        raise UserError(f"{merged} look alike, are one emoji: {different} emoji, where --split unseen needs {FEWEST}")
-
-
 def split(pictures: Pictures, options: DataOptions) -> Splits:
     """Copy and split the pictures of every style as the options say. Raises UserError."""
-    require_enough(pictures.own, options.split)
+    own, unseen = pictures.own, options.split == "unseen"
+    if (count := len(set(own.keys)) if unseen else len(own)) < FEWEST:
+        found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}"
+        names = f" with {len(set(map(twin_key, own.names)))} names; those of one name or that look alike are one emoji"
+        counted = f"{names}, so they show {count}" if unseen else ""
+        raise UserError(f"{found}{counted}; --split {options.split} needs {FEWEST}")
     styles = list(dict.fromkeys(pictures.styles))
     parts = (split_unseen if options.split == "unseen" else split_coursework)(pictures, options, styles)
     trained = [parts[style][0] for style in styles if style != options.hold_out_style]

