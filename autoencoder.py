@@ -109,7 +109,8 @@ def evaluate(config: Config) -> dict:
     model, options = pretrained.reopen(config)
     splits = data.load(options)
     trained = training.reopened(model, options, splits)
-    return pretrained.compare(config.evaluate, training.errors(trained, splits.test, options.refine_steps))
+    numbers = training.errors(trained, splits.test, options.refine_steps)
+    return pretrained.compare(config.evaluate, numbers, splits.pictures)
 
 
 def main(config: Config) -> dict:

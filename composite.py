@@ -224,6 +224,7 @@ def main(config: Config) -> dict:
         trained_on = data.load_styles(options)
         multi_task = isinstance(model, MultiTaskAutoencoder)
         splits = data.split(classes.classify(trained_on)[0] if multi_task else trained_on, options)
+        pretrained.compare_pictures(folder, splits.pictures)
         small, images = arithmetic.subset(equation, pictures)
         network, pixels = arithmetic.network_space(model, images), arithmetic.pixel_space(images)
         pca = training.fit_pca(splits.train.images, model.latent)

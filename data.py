@@ -20,7 +20,7 @@ from lab.options import KEYWORD, DataOptions
 from lab.pictures import COPIES, FOLD, SPLIT, Part, Pictures, Splits, generator, seed_for
 from lab.sources import SOURCES
 
-FEWEST_NAMES = 5  # below that a 60/20/20 split leaves a part empty
+FEWEST = 5  # pictures, or different emoji: below that a 60/20/20 split leaves a part empty
 FOLDS = 5
 PARTS = (0.6, 0.2, 0.2)  # train, validation and test
 
@@ -35,6 +35,7 @@ class Config(DataOptions):
 def load_pictures(source: str = "twemoji", keyword: str | None = None, skip_bad: bool = False) -> Pictures:
     """Every picture of `source` whose description contains `keyword`, once. Raises UserError.
     The default keyword is KEYWORD; for the user's own pictures, if no description has it, all of them."""
+    source = sources.resolve_source(source)
     rows = list(sources.rows_of(source))
     if keyword is None:
         keyword = KEYWORD if source in SOURCES or any(KEYWORD in normalise(row.text) for row in rows) else ""
@@ -44,8 +45,8 @@ def load_pictures(source: str = "twemoji", keyword: str | None = None, skip_bad:
         raise UserError(f"{source} has no picture for --keyword {keyword!r}; try another word, or '' for all")
     names, codes = [normalise(row.text) for row, _ in decoded], [row.code for row, _ in decoded]
     counts = {"skipped": len(named) - len(decoded), "left_out": len(rows) - len(named)}
-    images = torch.stack([image for _, image in decoded])
-    return Pictures(source, names, images, codes, [source] * len(names), keyword, **counts)
+    images, described_by = torch.stack([image for _, image in decoded]), decoded[0][0].described_by
+    return Pictures(source, names, images, codes, [source] * len(names), keyword, described_by, **counts)
 
 
 def add_styles(pictures: Pictures, options: DataOptions) -> Pictures:
@@ -111,7 +112,7 @@ def expand(pictures: Pictures, indices: torch.Tensor, options: DataOptions, part
 
 def part_name(part: str, style: str, pictures: Pictures) -> str:
     """Names the random draws of a part's copies: those of the source are the same with and without other styles."""
-    return part if style == pictures.source else f"{part} of {style}"
+    return part if style == pictures.source else f"{part} of {Path(style).name}"
 
 
 def split_names(keys: Sequence[str], seed: int) -> list[set[str]]:
@@ -153,15 +154,18 @@ def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]
 
 def split(pictures: Pictures, options: DataOptions) -> Splits:
     """Copy and split the pictures of every style as the options say. Raises UserError."""
-    if (distinct := len(set(pictures.own.keys))) < FEWEST_NAMES:
-        found = f"--keyword {pictures.keyword!r} finds {distinct} different emoji"
-        raise UserError(f"{found}; a split needs {FEWEST_NAMES}")
+    own, unseen = pictures.own, options.split == "unseen"
+    if (count := len(set(own.keys)) if unseen else len(own)) < FEWEST:
+        found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}"
+        names = f" with {len(set(map(twin_key, own.names)))} names; those of one name or that look alike are one emoji"
+        counted = f"{names}, so they show {count}" if unseen else ""
+        raise UserError(f"{found}{counted}; --split {options.split} needs {FEWEST}")
     styles = list(dict.fromkeys(pictures.styles))
     parts = (split_unseen if options.split == "unseen" else split_coursework)(pictures, options, styles)
     trained = [parts[style][0] for style in styles if style != options.hold_out_style]
     train = Part(torch.cat([part.images for part in trained]), torch.cat([part.emoji for part in trained]))
     _, val, test = parts[pictures.source]
-    other_styles = {style: parts[style][2] for style in styles if style != pictures.source}
+    other_styles = {style: parts[style][2] for style in styles if style != pictures.source and len(parts[style][2])}
     others = other_pictures(pictures, options) if getattr(options, "other_pictures", 0) else None
     return Splits(pictures, train, val, test, other_styles, others)
 
@@ -188,6 +192,9 @@ def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count:
 
         styles = dict.fromkeys(pictures.styles)
         tests = {style: part("test", tested & {*pictures.of_style(style).tolist()}, style) for style in styles}
+        if not len(tests[pictures.source]):
+            raise UserError(f"a fold has no emoji of {pictures.source}, which has too few; leave the other styles out")
+        tests = {style: test for style, test in tests.items() if len(test)}
         train, val = part("train", {*range(len(keys))} - held_out), part("val", set())
         result.append(Splits(pictures, train, val, tests.pop(pictures.source), tests, others))
     return result
@@ -209,10 +216,13 @@ def describe(splits: Splits) -> str:
     """Which pictures there are, how many are in which part, and how many test images training has seen."""
     pictures = splits.pictures
     styles = ", ".join(f"{count} of {style}" for style, count in Counter(pictures.styles).items())
+    own = pictures.source not in SOURCES
     hints = [f"their names contain {pictures.keyword!r}"] if pictures.keyword else []
     hints += ["--source hub takes the coursework's own"] if pictures.source == "twemoji" else []
-    hints += [f"{pictures.left_out} others left out, --keyword '' takes all"] if pictures.source not in SOURCES else []
+    hints += [f"{pictures.left_out} others left out, --keyword '' takes all"] * bool(own and pictures.left_out)
+    hints += [f"described by {pictures.described_by}"] if pictures.described_by else []
     hints += [f"{pictures.skipped} cannot be decoded"] if pictures.skipped else []
+    hints += [f"{style} is not tested: it has no tested emoji" for style in {*pictures.styles} - {*splits.tests()}]
     counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in splits.counts().items())
     leaked = f"leaked: {splits.leaked()} test images show an emoji of the training set"
     return "\n".join(["; ".join([f"pictures: {styles}", *hints]), counts, leaked])

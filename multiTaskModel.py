@@ -133,7 +133,7 @@ def evaluate(config: Config) -> dict:
     trained = training.reopened(model, options, splits)
     losses = training.evaluate(trained.model, splits.test, MultiTaskLoss(labels, options.classification_weight))
     metrics = test(trained, losses, splits, labels, options)
-    return pretrained.compare(config.evaluate, {k: v for k, v in metrics.items() if k != "confusion"})
+    return pretrained.compare(config.evaluate, {k: v for k, v in metrics.items() if k != "confusion"}, pictures)
 
 
 def cross_validate(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> dict:

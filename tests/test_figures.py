@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import matplotlib
 import pytest
 import torch
 from PIL import Image
@@ -33,6 +34,15 @@ def test_figures_are_small_whatever_the_titles_are(command, tmp_path, tiny_run, 
                 and 300 < picture.width < 2000 > picture.height
                 and path.stat().st_size < 200_000
             ), path
+
+
+def test_letters_have_a_font_if_one_is_installed_and_no_warning_if_none_is(made, tmp_path, monkeypatch, recwarn):
+    installed = [__file__, f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSansMono.ttf"]  # the first is none
+    monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: installed)
+    figures.font_families.cache_clear()
+    assert figures.font_families(frozenset("a⌒笑")) == ["DejaVu Sans", "DejaVu Sans Mono"]
+    figures.contact_sheet(made(["a"]).images, "⌒ 笑 हँ وجه", tmp_path / "figure.png")
+    assert not recwarn
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 10.0])
