@@ -38,12 +38,19 @@ class Config(TrainingRun):
         cli.require_range(2, 1000, seeds=self.seeds)
 
 
+def rank(errors: dict[str, float]) -> str:
+    """Where a run's test MSE stands between those of its baselines, in words."""
+    if errors["test_mse"] >= errors["mean_image_mse"]:
+        return "worse than the mean image: hardly trained"
+    return f"better than the mean image, {'better' if errors['test_mse'] < errors['pca_mse'] else 'worse'} than PCA"
+
+
 def error_line(found: dict[str, float]) -> str:
     """Test errors for the terminal."""
     refined = f"with refined latents: {found['refined_mse']:.4f}, " if "refined_mse" in found else ""
     pca = f"PCA, {found['pca_components']} components: {found['pca_mse']:.4f}"
     baselines = f"{pca}, mean image: {found['mean_image_mse']:.4f}"
-    return f"{found['test_mse']:.4f}, {refined}{baselines} (lower is better; {training.rank(found)})"
+    return f"{found['test_mse']:.4f}, {refined}{baselines} (lower is better; {rank(found)})"
 
 
 def test(trained: Trained, splits: Splits, config: Config) -> dict:

@@ -79,7 +79,10 @@ def open_network(config: Config) -> tuple[Autoencoder, DataOptions, Path]:
     metrics = runs.read_json(folder / runs.METRICS, "give another --model")
     made = runs.read_run(folder)["config"]
     length = next(f"{made[unit]} {unit}" for unit in ("epochs", "steps") if made.get(unit))
-    print(f"network: {folder}, {length}, test MSE {metrics['test_mse']:.4f}, {training.rank(metrics)}")
+    beside = f"PCA {metrics['pca_mse']:.4f}, mean image {metrics['mean_image_mse']:.4f}"
+    print(f"network: {folder}, {length}, test MSE {metrics['test_mse']:.4f}, {beside}")
+    if metrics["test_mse"] >= metrics["mean_image_mse"]:
+        print("the network is worse than the mean image: expect grey blobs")
     return model.to(training.choose_device(config.device)), options, folder
 
 

@@ -35,7 +35,6 @@ class Config(DataOptions):
 def load_pictures(source: str = "twemoji", keyword: str | None = None, skip_bad: bool = False) -> Pictures:
     """Every picture of `source` whose description contains `keyword`, once. Raises UserError.
     The default keyword is KEYWORD; for the user's own pictures, if no description has it, all of them."""
-    source = sources.resolve_source(source)
     rows = list(sources.rows_of(source))
     if keyword is None:
         keyword = KEYWORD if source in SOURCES or any(KEYWORD in normalise(row.text) for row in rows) else ""
@@ -81,6 +80,7 @@ def other_pictures(pictures: Pictures, options: DataOptions) -> Pictures:
 
 def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
     """The coursework's augmentation, drawn anew for each of the (N, 3, H, W) uint8 images."""
+    from threadpoolctl import threadpool_limits
     from torchvision.transforms import v2  # takes a second to import
 
     transform = v2.Compose([
@@ -91,14 +91,10 @@ def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
         v2.RandomInvert(1),
         v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),
     ])  # fmt: skip
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # for pictures this small a second thread only waits
-    try:
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from the global generator
-            torch.manual_seed(seed)
-            return torch.stack([transform(image) for image in images])
-    finally:
-        torch.set_num_threads(threads)
+    # For pictures this small a second thread only waits; torchvision draws from the global generator.
+    with threadpool_limits(1), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.stack([transform(image) for image in images])
 
 
 def expand(pictures: Pictures, indices: torch.Tensor, options: DataOptions, part: str) -> Part:
@@ -152,14 +148,19 @@ def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]
     return parts
 
 
+def too_few(pictures: Pictures, unseen: bool) -> str:
+    """Why the pictures cannot be split."""
+    found = f"--keyword {pictures.keyword!r} finds {len(pictures)} pictures in {pictures.source}"
+    names = f"{len(set(map(twin_key, pictures.names)))} names; those of one name or that look alike are one emoji"
+    found += f" with {names}, so they show {len(set(pictures.keys))}" if unseen else ""
+    return f"{found}; --split {'unseen' if unseen else 'coursework'} needs {FEWEST}"
+
+
 def split(pictures: Pictures, options: DataOptions) -> Splits:
     """Copy and split the pictures of every style as the options say. Raises UserError."""
     own, unseen = pictures.own, options.split == "unseen"
-    if (count := len(set(own.keys)) if unseen else len(own)) < FEWEST:
-        found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}"
-        names = f" with {len(set(map(twin_key, own.names)))} names; those of one name or that look alike are one emoji"
-        counted = f"{names}, so they show {count}" if unseen else ""
-        raise UserError(f"{found}{counted}; --split {options.split} needs {FEWEST}")
+    if (len(set(own.keys)) if unseen else len(own)) < FEWEST:
+        raise UserError(too_few(own, unseen))
     styles = list(dict.fromkeys(pictures.styles))
     parts = (split_unseen if options.split == "unseen" else split_coursework)(pictures, options, styles)
     trained = [parts[style][0] for style in styles if style != options.hold_out_style]
@@ -216,11 +217,10 @@ def describe(splits: Splits) -> str:
     """Which pictures there are, how many are in which part, and how many test images training has seen."""
     pictures = splits.pictures
     styles = ", ".join(f"{count} of {style}" for style, count in Counter(pictures.styles).items())
-    own = pictures.source not in SOURCES
     hints = [f"their names contain {pictures.keyword!r}"] if pictures.keyword else []
     hints += ["--source hub takes the coursework's own"] if pictures.source == "twemoji" else []
-    hints += [f"{pictures.left_out} others left out, --keyword '' takes all"] * bool(own and pictures.left_out)
-    hints += [f"described by {pictures.described_by}"] if pictures.described_by else []
+    if pictures.described_by:  # the user's own
+        hints += [f"described by {pictures.described_by}; {pictures.left_out} others left out, --keyword '' takes all"]
     hints += [f"{pictures.skipped} cannot be decoded"] if pictures.skipped else []
     hints += [f"{style} is not tested: it has no tested emoji" for style in {*pictures.styles} - {*splits.tests()}]
     counts = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in splits.counts().items())

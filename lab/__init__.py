@@ -9,8 +9,7 @@ if importlib.util.find_spec("tyro") is None:
     setup = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt, then use .venv/bin/python"
     print(f"error: a package is not installed; run {setup}", file=sys.stderr)
     sys.exit(2)
-if os.path.expanduser("~") == "~":  # no HOME and no name for the user, as in some containers
-    os.environ["HOME"] = tempfile.gettempdir()
+os.environ.setdefault("HOME", tempfile.gettempdir())  # some containers have none
 # Other packages read these when they are imported, so a script imports a module of ours before torch.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # waiting threads sleep soon: spinning is slow on a busy machine
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the same for numpy and scipy: 2**4 cycles, not 2**26

@@ -118,6 +118,7 @@ class InformedAutoencoder(ResidualAutoencoder):
         return torch.cat([images - 0.5, 2 * (images - self.expanded(latents))], 1)
 
 
+@torch.enable_grad()
 def refine(model: Autoencoder, images: torch.Tensor, steps: int, learning_rate: float = 0.05) -> torch.Tensor:
     """(N, latent): the encoder's latents, improved by Adam against the images they stand for, decoder fixed."""
     with torch.no_grad():

@@ -1,7 +1,6 @@
 """Every figure of the project. Pictures are (N, 3, H, W) tensors, uint8 or float in [0, 1]."""
 
 import contextlib
-import functools
 import io
 import textwrap
 import warnings
@@ -29,21 +28,23 @@ def new_figure(width: float, height: float, **options):
     return Figure(figsize=(width, height), **options)
 
 
-@functools.cache
-def font_families(letters: frozenset[str]) -> list[str]:
-    """Installed fonts that together have these letters, as far as there are any; matplotlib's own first."""
+def choose_fonts(texts) -> None:
+    """Give texts in other scripts the installed fonts that have their letters, as far as there are any."""
     from matplotlib import font_manager, ft2font
 
     families = ["DejaVu Sans"]
-    missing = {*map(ord, letters)} - ft2font.FT2Font(font_manager.findfont(families[0])).get_charmap().keys()
-    others = sorted(font_manager.findSystemFonts(), key=lambda path: ("Regular" not in path, path)) if missing else []
-    for path in others:
+    missing = {ord(letter) for text in texts for letter in text.get_text() if letter.isprintable()}
+    missing -= ft2font.FT2Font(font_manager.findfont(families[0])).get_charmap().keys()
+    paths = sorted(font_manager.findSystemFonts(), key=lambda path: ("Regular" not in path, path)) if missing else []
+    for path in paths:
         with contextlib.suppress(RuntimeError):  # a font that matplotlib cannot read
             font = ft2font.FT2Font(path)
             if known := missing & font.get_charmap().keys():
                 font_manager.fontManager.addfont(path)  # its list is older than a new font
                 families, missing = [*families, font.family_name], missing - known
-    return families
+    for text in texts:
+        text.set_fontfamily(families)
+    warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a box says it
 
 
 def save(figure, path: Path) -> Path:
@@ -51,12 +52,9 @@ def save(figure, path: Path) -> Path:
     picture = io.BytesIO()
     path.parent.mkdir(parents=True, exist_ok=True)
     texts = figure.findobj(lambda artist: hasattr(artist, "set_fontfamily"))
-    letters = frozenset("".join(text.get_text() for text in texts))
-    for text in texts:
-        text.set_fontfamily(font_families(frozenset(filter(str.isprintable, letters))))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of letters that no font has
-        figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
+    if not all(text.get_text().isascii() for text in texts):
+        choose_fonts(texts)
+    figure.savefig(picture, dpi=DPI, facecolor="white", bbox_inches="tight", format="png")
     with atomic_write(path) as temporary:
         Image.open(picture).convert("RGB").quantize(256).save(temporary, "PNG", optimize=True)
     return path

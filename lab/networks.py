@@ -64,7 +64,7 @@ class ConvAutoencoder(Autoencoder):
 
     def __init__(self, latent: int = 128, dropout: float = 0.2, initialization: str = "he"):
         super().__init__(latent)
-        self.initialization = initialization
+        self.dropout, self.initialization = dropout, initialization
         side = SIZE // 2 ** (len(CHANNELS) - 1)
         features = CHANNELS[-1] * side**2
         down, up = [], []
@@ -73,7 +73,6 @@ class ConvAutoencoder(Autoencoder):
             back = nn.ConvTranspose2d(after, before, 3, stride=2, padding=1, output_padding=1)
             up = [back, nn.ReLU(inplace=True), *up]
         self.encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(features, latent))
-        self.dropout = nn.Dropout(dropout)
         self.decoder = nn.Sequential(
             nn.Linear(latent, features), nn.Unflatten(1, (CHANNELS[-1], side, side)), *up[:-1], nn.Sigmoid()
         )
@@ -83,9 +82,6 @@ class ConvAutoencoder(Autoencoder):
                     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                     nn.init.zeros_(layer.bias)
 
-    def settings(self) -> dict:
-        return {"latent": self.latent, "dropout": self.dropout.p, "initialization": self.initialization}
-
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         return self.encoder(images)
 
@@ -94,7 +90,7 @@ class ConvAutoencoder(Autoencoder):
 
     def reconstruct(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """From latents with dropout, in training."""
-        latents = self.dropout(self.encode(images))
+        latents = nn.functional.dropout(self.encode(images), self.dropout, self.training)
         return self.decode(latents), latents
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from lab.cli import UserError, require_range
-from lab.sources import resolve_source
 
 KEYWORD = "face"  # the coursework's
 
@@ -26,9 +25,6 @@ class DataOptions:
     seed: int = 0  # random seed
 
     def __post_init__(self):
-        styles = {"source": resolve_source(self.source), "also": tuple(map(resolve_source, self.also))}
-        held_out = self.hold_out_style and resolve_source(self.hold_out_style)
-        vars(self).update(styles, hold_out_style=held_out)  # the dataclass is frozen
         require_range(0, 2**63, seed=self.seed)
         require_range(1, 2**63, copies=None if self.copies == "none" else self.copies)
 

@@ -15,7 +15,7 @@ from pyarrow import json as json_lines
 
 from lab.cli import UserError
 from lab.names import code_of, names_by_code
-from lab.sources import FORMATS, Row
+from lab.sources import FORMATS, SOURCES, Row
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 PARTS = {"train", "training", "test", "val", "valid", "validation", "dev"}  # folders of a split, not of a class
@@ -70,6 +70,15 @@ def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
     about = json.loads((schema.metadata or {}).get(b"huggingface", "{}"))
     features = about.get("info", {}).get("features", {}).items()
     return {name: {str(i): k for i, k in enumerate(f["names"])} for name, f in features if "names" in f}
+
+
+def rows_of(source: str) -> list[Row]:
+    """The rows of a parquet file or a folder. Raises UserError."""
+    path = Path(source).expanduser()
+    if not source or not path.exists():
+        choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
+        raise UserError(f"--source {source!r} does not exist; take {choices}")
+    return folder_rows(path) if path.is_dir() else table_rows(path)
 
 
 def table_rows(path: Path, image: str = "image") -> list[Row]:

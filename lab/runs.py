@@ -6,7 +6,6 @@ import platform
 import sys
 import time
 from dataclasses import asdict, replace
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from lab.cli import UserError
 from lab.pictures import Pictures
+from lab.sources import resolve_source
 
 RUN, LOG, METRICS = "run.json", "metrics.jsonl", "metrics.json"  # written first, per epoch, and at the end
 SAVING_TIME = 0.01  # the part of the time, at most, that is spent on saving checkpoints
@@ -94,18 +94,19 @@ class Run:
 
     def __init__(self, config, pictures: Pictures):
         """`config` has the folder `out`. Raises UserError for a run there that must not be replaced or resumed."""
-        self.folder, self.pictures, self.started, self.rows = config.out, pictures, time.monotonic(), []
+        self.folder, self.started, self.rows = config.out, time.monotonic(), []
         options = asdict(config) | ({"keyword": pictures.keyword} if hasattr(config, "keyword") else {})  # the one used
         options = json.loads(json.dumps(options, default=str))
         self.about = {
             "command": command_line(),
-            "source": pictures.source,
+            "source": resolve_source(pictures.source),
             "pictures": pictures.digest,
             "config": options,
             "threads": torch.get_num_threads(),
             "processor": processor(),
             "versions": {name: version(name) for name in PACKAGES},
         }
+        self.identity = json.dumps([settings(self.about), pictures.digest])  # what a checkpoint belongs to
         there = read_run(self.folder)
         self.require_resumable(there) if getattr(config, "resume", False) else self.start(there, config.overwrite)
 
@@ -140,11 +141,6 @@ class Run:
 
     def checkpoints(self) -> list[Path]:
         return [*self.folder.glob("checkpoint*.safetensors")]
-
-    @cached_property
-    def identity(self) -> str:
-        """What a checkpoint belongs to: the settings and the pictures."""
-        return json.dumps([settings(self.about), self.about["pictures"]])
 
     def seconds(self) -> float:
         """Since the start; for a resumed run, with the time that led to its checkpoint."""

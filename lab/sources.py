@@ -44,6 +44,14 @@ def open_picture(encoded: bytes) -> Image.Image:
     return ground.convert("RGB")
 
 
+def fault(error: Exception) -> str:
+    """Why a picture cannot be used."""
+    if isinstance(error, FileNotFoundError):
+        return f"is missing ({error.filename})"
+    reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
+    return f"cannot be decoded ({reason})"
+
+
 def decode(row: Row, skip_bad: bool = False) -> torch.Tensor | None:
     """A row's picture, (3, SIZE, SIZE) uint8, padded with white to a square. A bad one: UserError, or None to skip."""
     try:
@@ -52,9 +60,7 @@ def decode(row: Row, skip_bad: bool = False) -> torch.Tensor | None:
     except Exception as error:  # Pillow's decoders raise nearly anything for damaged pictures
         if skip_bad:
             return None
-        reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
-        what = f"{'is missing' if isinstance(error, FileNotFoundError) else 'cannot be decoded'} ({reason})"
-        raise UserError(f"{row.label} {what}; fix it, or leave it out with --skip-bad") from None
+        raise UserError(f"{row.label} {fault(error)}; fix it, or leave it out with --skip-bad") from None
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
 
 
@@ -150,18 +156,13 @@ def credit(source: str) -> str:
 
 def resolve_source(source: str) -> str:
     """One spelling of a source: its name, or the whole path of the user's own."""
-    path = Path(source).expanduser()
-    return str(path.resolve()) if source and source not in SOURCES and path.exists() else source
+    return source if source in SOURCES else str(Path(source).expanduser().resolve())
 
 
 def rows_of(source: str) -> Iterable[Row]:
-    """The rows of a source, a name in SOURCES or a path. Raises UserError, also while it is iterated."""
+    """The rows of a source, a name in SOURCES or a path. Raises UserError."""
     if source in SOURCES:
         return SOURCES[source]()
     from lab import own  # imports pyarrow
 
-    path = Path(source)
-    if not source or not path.exists():
-        choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
-        raise UserError(f"--source {source!r} does not exist; take {choices}")
-    return own.folder_rows(path) if path.is_dir() else own.table_rows(path)
+    return own.rows_of(source)

@@ -55,13 +55,6 @@ def baseline_errors(pca, test: Part) -> dict[str, float]:
     return errors | {"pca_components": int(pca.n_components_)}
 
 
-def rank(errors: dict[str, float]) -> str:
-    """Where a run's test MSE stands between those of its baselines, in words."""
-    if errors["test_mse"] >= errors["mean_image_mse"]:
-        return "worse than the mean image: hardly trained"
-    return f"better than the mean image, {'better' if errors['test_mse'] < errors['pca_mse'] else 'worse'} than PCA"
-
-
 def mean_losses(batches: list[tuple[dict[str, torch.Tensor], int]]) -> dict[str, float]:
     """Means per image of the losses of batches, each with its number of images. Raises UserError if not finite."""
     count = sum(images for _, images in batches)
@@ -71,13 +64,13 @@ def mean_losses(batches: list[tuple[dict[str, torch.Tensor], int]]) -> dict[str,
     return means
 
 
-def evaluate(model: nn.Module, part: Part, loss_function: LossFunction, gradients: bool = False) -> dict[str, float]:
-    """The losses per image of `part`, without dropout, in float32. `gradients` are for losses that need them."""
+@torch.no_grad()
+def evaluate(model: nn.Module, part: Part, loss_function: LossFunction) -> dict[str, float]:
+    """The losses per image of `part`, without dropout, in float32."""
     model.eval()
     losses, device = [], next(model.parameters()).device
     for images, emoji in part.batches(256):
-        with torch.set_grad_enabled(gradients):
-            losses.append((loss_function(model, to_float(images.to(device)), emoji.to(device)), len(images)))
+        losses.append((loss_function(model, to_float(images.to(device)), emoji.to(device)), len(images)))
     return mean_losses(losses)
 
 
@@ -225,12 +218,10 @@ def fit(
     if options.augment == "adversarial":
         from lab.best import adversarial_loss as loss_function
     torch.manual_seed(seed_for(DROPOUT, options.seed))
-    device = next(model.parameters()).device
-    layers = torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
     history = train(
         model, batches, loss_function, steppers, steps, rows=options.epochs or rows,
         unit="epoch" if options.epochs else "step", precision=options.precision, schedule=schedule,
-        checkpoint=Checkpoint(run, training or {}, model, steppers, [order, layers]) if run else None,
+        checkpoint=Checkpoint(run, training or {}, model, steppers, [order, torch.default_generator]) if run else None,
         validate=validate,
     )  # fmt: skip
     return Trained(model, history, pca)
@@ -248,5 +239,5 @@ def errors(trained: Trained, test: Part, refine_steps: int | None) -> dict[str, 
     if refine_steps:
         from lab import best
 
-        found["refined_mse"] = evaluate(trained.model, test, best.refined_loss(refine_steps), gradients=True)["loss"]
+        found["refined_mse"] = evaluate(trained.model, test, best.refined_loss(refine_steps))["loss"]
     return found | baseline_errors(trained.pca, test)

@@ -76,7 +76,7 @@ MISTAKES = [
     (data, ["--source", "text.txt"], "text.txt cannot be read"),
     (data, ["--also", "twemoji"], "the same style twice"),
     (data, ["--keyword", "zebra crossing"], "twemoji has no picture for --keyword 'zebra crossing'"),
-    (data, ["--keyword", "pouting cat"], "finds 1 different emoji; a split needs 5"),
+    (data, ["--keyword", "pouting cat"], "finds 1 pictures in twemoji; --split coursework needs 5"),
     (data, ["--hold-out", "cheshire cat"], "--hold-out 'cheshire cat' is not among"),
     (autoencoder, ["--mixing", "0.5"], "--mixing: not with --preset coursework"),
     (autoencoder, ["--device", "abacus"], "--device abacus cannot be used"),
@@ -179,8 +179,7 @@ def test_a_terminal_of_80_columns(tmp_path, arguments, status, message):
 
 
 def test_a_machine_without_a_home_gets_one_and_one_without_packages_a_line(monkeypatch, capsys):
-    monkeypatch.setenv("HOME", "")
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    monkeypatch.delenv("HOME")
     assert Path(importlib.reload(lab) and os.environ["HOME"]).is_dir()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stop:

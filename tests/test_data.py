@@ -117,14 +117,6 @@ def test_a_style_without_a_tested_emoji_is_not_tested_and_said_so(made, held_out
     assert {splits.pictures.styles[i] for i in splits.train.emoji} == {"made"} | {"other"} - {held_out}
 
 
-def test_a_source_has_one_spelling(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "pics").mkdir()
-    (tmp_path / "noto").mkdir()
-    spelled, plain = (DataOptions(also=(name, "noto"), hold_out_style=name) for name in ("./noto/../pics/", "pics"))
-    assert spelled == plain and plain.also == (str(tmp_path / "pics"), "noto")
-
-
 def test_other_pictures_of_the_same_name_and_moved_ones(command, tmp_path, faces):
     def run(script, *arguments) -> str:
         status, output, error = command(script, *arguments)

@@ -39,8 +39,9 @@ def test_figures_are_small_whatever_the_titles_are(command, tmp_path, tiny_run, 
 def test_letters_have_a_font_if_one_is_installed_and_no_warning_if_none_is(made, tmp_path, monkeypatch, recwarn):
     installed = [__file__, f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSansMono.ttf"]  # the first is none
     monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", lambda: installed)
-    figures.font_families.cache_clear()
-    assert figures.font_families(frozenset("a⌒笑")) == ["DejaVu Sans", "DejaVu Sans Mono"]
+    text = figures.new_figure(1, 1).text(0, 0, "a⌒笑")
+    figures.choose_fonts([text])
+    assert text.get_fontfamily() == ["DejaVu Sans", "DejaVu Sans Mono"]
     figures.contact_sheet(made(["a"]).images, "⌒ 笑 हँ وجه", tmp_path / "figure.png")
     assert not recwarn
 
