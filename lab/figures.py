@@ -44,7 +44,7 @@ def choose_fonts(texts) -> None:
                 families, missing = [*families, font.family_name], missing - known
     for text in texts:
         text.set_fontfamily(families)
-    warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a box says it
+    warnings.filterwarnings("ignore", "Glyph .* missing|Matplotlib currently does not support", UserWarning)  # seen
 
 
 def save(figure, path: Path) -> Path:
