@@ -1,6 +1,6 @@
 """What came out of an experiment: verdicts on its hypotheses, and means and spreads of its settings, as text.
 
-A trial's metrics are numbers, and lists over the steps at which it was tested (CURVES). Needs no torch."""
+A trial's metrics are numbers, and lists over the steps at which it was tested (CURVES)."""
 
 from dataclasses import asdict
 from typing import Sequence
@@ -8,7 +8,7 @@ from typing import Sequence
 import numpy as np
 
 from lab.statistics import holm, mean_and_interval
-from studies.hypotheses import Hypothesis
+from studies.hypotheses import COMPARED, Hypothesis
 
 BUDGETS = (300, 1000, 3000)  # steps after which there are verdicts; the last one counts
 TEST_TO_TRAIN = 1 / 4  # of five folds
@@ -47,19 +47,16 @@ def at(metrics: dict, steps: int) -> dict:
     return {**then, "gap": then["mse"] - then["train_mse"]}
 
 
-def compare(differences: list[float], expected: str) -> dict:
-    """The mean of paired differences over the seeds, its intervals, the two-sided p, and the verdicts.
-    The interval is corrected for the training emoji that folds share; the `plain_` one is not."""
+def compare(differences: list[float], expected: str, test_to_train: float = TEST_TO_TRAIN) -> dict:
+    """The mean of paired differences over the seeds, its interval, the two-sided p, and the verdict of this one alone.
+    The interval is corrected for the training emoji that folds or splits share (see `mean_and_interval`)."""
     from scipy import stats  # takes half a second to import
 
-    outcome = {"differences": differences}
-    for prefix, test_to_train in (("plain_", 0.0), ("", TEST_TO_TRAIN)):
-        mean, half = mean_and_interval(differences, test_to_train)
-        low, high = mean - half, mean + half
-        outcome |= {f"{prefix}interval": [low, high], f"{prefix}verdict": verdict(low, high, expected)}
-    freedom = len(differences) - 1
+    mean, half = mean_and_interval(differences, test_to_train)
+    low, high, freedom = mean - half, mean + half, len(differences) - 1
     error = half / stats.t.ppf(0.975, freedom)
     p = 2 * stats.t.sf(abs(mean) / error, freedom) if error else float(mean == 0)
+    outcome = {"differences": differences, "interval": [low, high], "verdict": verdict(low, high, expected)}
     return {**outcome, "mean": mean, "p": float(p)}
 
 
@@ -94,6 +91,16 @@ def summary(setting: str, trial: dict, values: list[dict]) -> dict:
     }
 
 
+def compared(record: dict) -> list[dict]:
+    """The judged questions of `multiTaskModel.py --compare`, from its record."""
+    outcomes, sizes = record["compare"] | {"probe": record["linear_probe"]}, {"coursework": 1 / 3}
+    return [
+        asdict(asked) | {"of": "compare"}
+        | compare(list(outcomes[name]["differences"]), asked.expected, sizes.get(name, TEST_TO_TRAIN))
+        for name, asked in COMPARED.items()
+    ]  # fmt: skip
+
+
 def corrected(hypotheses: Sequence[dict]) -> list[dict]:
     """All hypotheses that were asked, with the p that Holm's correction leaves and the verdict that it allows."""
     p_values = holm([judged["p"] for judged in hypotheses])
@@ -111,25 +118,24 @@ def comparison(judged: dict) -> str:
     return f"{metric}({setting}) - {metric}({reference}) = {judged['mean']:+.{digits}f}, 95% CI [{low}, {high}]"
 
 
-def finding(judged: dict) -> str:
-    """The verdict on a hypothesis after the most steps, the numbers behind it, and the verdicts on the way."""
-    *earlier, _ = judged["by_steps"].items()
-    before = "".join(f"; after {int(steps):,} steps: {one['verdict']}" for steps, one in earlier)
-    return f"{comparison(judged)}: {judged['verdict']} (shared folds ignored: {judged['plain_verdict']}{before})"
-
-
 def sentence(judged: dict) -> str:
-    """A comparison and the verdict that counts, of a hypothesis as `corrected` gives it."""
-    alone = (
-        f" after Holm's correction (alone: {judged['verdict']})" if judged["verdict"] != judged["holm_verdict"] else ""
-    )
-    return f"{comparison(judged)}: **{judged['holm_verdict']}**{alone}"
+    """A comparison and the verdict that counts, of a hypothesis as `corrected` gives it: bold if it is decided."""
+    counts, alone = judged["holm_verdict"], judged["verdict"]
+    if counts == "undecided":
+        return f"{comparison(judged)}: undecided" + (f" (by itself {alone})" if alone != counts else "")
+    return f"{comparison(judged)}: **{counts}**"
 
 
 def verdict_list(hypotheses: list[dict]) -> str:
     """Verdicts as a Markdown list."""
     claims = {f"*{one['text'][0].upper()}{one['text'][1:]}* ({one['letter']})": one for one in hypotheses}
     return "\n".join(f"- {claim}. {sentence(one)}." for claim, one in claims.items())
+
+
+def components(row: dict) -> str:
+    """How many components PCA had in a record's row, where that is not the latent's size; else empty."""
+    k = sorted({*row["values"].get("pca_components", [])} - {row["trial"].get("latent")})
+    return f"k = {' or '.join(f'{count:g}' for count in k)}" if k else ""
 
 
 def cell(name: str, values: list) -> str:
@@ -145,5 +151,8 @@ def table(rows: list[dict], varied: str) -> str:
     """The rows of a record, means and spreads over the seeds, as a Markdown table."""
     columns = [name for name in COLUMNS if any(name in row["values"] for row in rows)]
     lines = [[varied, *(COLUMNS[name] for name in columns)], ["---"] * (len(columns) + 1)]
-    lines += [[row["setting"], *(cell(name, row["values"].get(name, [None])) for name in columns)] for row in rows]
+    for row in rows:
+        cells = {name: cell(name, row["values"].get(name, [None])) for name in columns}
+        cells["pca_mse"] = ", ".join(filter(None, (cells["pca_mse"], components(row))))
+        lines.append([row["setting"], *cells.values()])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
