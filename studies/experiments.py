@@ -159,7 +159,7 @@ def main(config: Config) -> dict:
     judged = [judge(hypothesis, values) for hypothesis in experiment.hypotheses]
     print(table(rows, experiment.varied))
     for outcome in judged:
-        print(f"{outcome['letter']}, {outcome['text']}: {comparison(outcome)}: {outcome['verdict']}, by itself")
+        print(f"{outcome['letter']}, {outcome['text']}: {comparison(outcome)}, by itself {outcome['verdict']}")
     about = {"command": runs.command_line(), "experiment": config.name}
     about |= {"varied": experiment.varied, "torch": torch.__version__, "processor": runs.processor()}
     about |= {"device": rows[0]["trial"]["device"], "source": config.source, "quick": config.quick}

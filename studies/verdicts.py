@@ -115,15 +115,15 @@ def comparison(judged: dict) -> str:
     digits = 3 if "accuracy" in judged["metric"] else 4
     low, high = (f"{bound:+.{digits}f}" for bound in judged["interval"])
     metric, setting, reference = METRICS[judged["metric"]], judged["setting"], judged["reference"]
-    return f"{metric}({setting}) - {metric}({reference}) = {judged['mean']:+.{digits}f}, 95% CI [{low}, {high}]"
+    return f"{metric}, {setting} minus {reference}: {judged['mean']:+.{digits}f} [{low}, {high}]"
 
 
 def sentence(judged: dict) -> str:
     """A comparison and the verdict that counts, of a hypothesis as `corrected` gives it: bold if it is decided."""
     counts, alone = judged["holm_verdict"], judged["verdict"]
     if counts == "undecided":
-        return f"{comparison(judged)}: undecided" + (f" (by itself {alone})" if alone != counts else "")
-    return f"{comparison(judged)}: **{counts}**"
+        return f"{comparison(judged)}, undecided" + (f" (by itself {alone})" if alone != counts else "")
+    return f"{comparison(judged)}, **{counts}**"
 
 
 def verdict_list(hypotheses: list[dict]) -> str:

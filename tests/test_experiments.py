@@ -152,8 +152,8 @@ def test_holm_can_take_a_verdict_back_but_make_none():
     assert [one["holm_p"] for one in judged] == pytest.approx([0.003, 0.08, 0.5])
     assert [one["holm_verdict"] for one in judged] == ["supported", "undecided", "undecided"]
     endings = ["**supported**", "undecided (by itself contradicted)", "undecided"]
-    assert [sentence(one).rpartition("]: ")[2] for one in judged] == endings
-    assert verdict_list(judged).startswith("- *It helps* (2e). MSE(with) - MSE(without) = -2.0000, 95% CI [-2.")
+    assert [sentence(one).rpartition("], ")[2] for one in judged] == endings
+    assert verdict_list(judged).startswith("- *It helps* (2e). MSE, with minus without: -2.0000 [-2.")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
