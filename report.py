@@ -37,9 +37,9 @@ RUNS = (  # the records
     "multitask-unseen", "multitask-compare", "multitask-best", "multitask-best-unseen", "multitask-styles",
     "multitask-without-twemoji", "multitask-without-openmoji", "multitask-without-noto", "composite",
     "composite-mean", "composite-isolated", "composite-map", "composite-transplant", "analogies", "targets",
-    "seeds-coursework", "seeds-coursework-60-steps", "seeds-exact", "seeds-exact-pytorch", "seeds-no-copies", "seeds-no-copies-300-steps",
-    "seeds-unseen", "seeds-unseen-60-steps", "seeds-unseen-no-copies", "seeds-unseen-no-copies-300-steps",
-    "seeds-composite", *(f"experiment-{name}" for name in EXPERIMENTS), "bench",
+    "seeds-coursework", "seeds-coursework-60-steps", "seeds-exact", "seeds-exact-pytorch", "seeds-no-copies",
+    "seeds-no-copies-300-steps", "seeds-unseen", "seeds-unseen-60-steps", "seeds-unseen-no-copies",
+    "seeds-unseen-no-copies-300-steps", "seeds-composite", *(f"experiment-{name}" for name in EXPERIMENTS), "bench",
 )  # fmt: skip
 SHOWN = {"autoencoder-best": "best", "analogies-targets": "targets"} | {name: name for name in RUNS}
 ABOUT = ("command", "config", "processor", "threads", "versions")  # what is taken of a run.json
@@ -58,12 +58,8 @@ class Config:
 def result_of(folder: Path, name: str) -> dict:
     """What the run behind a record left in runs/: its metrics, and what run.json tells. Raises UserError."""
     kind, _, rest = name.partition("-")
-    place = {
-        "bench": "bench/results.json",
-        "experiment": f"experiments/{rest}.json",
-        "seeds": f"seeds/{rest}/metrics.json",
-    }
-    path = folder / place.get(kind, f"{name}/metrics.json")
+    place = {"seeds": f"seeds/{rest}/metrics.json", "experiment": f"experiments/{rest}.json"}
+    path = folder / (f"{name}/results.json" if kind == "bench" else place.get(kind, f"{name}/metrics.json"))
     result = runs.read_json(path, "first run its command in REPORT")
     if path.name == runs.METRICS:
         about = runs.read_json(path.with_name(runs.RUN), "first run its command in REPORT")
@@ -96,12 +92,11 @@ def publish(project: Path, figure: str) -> None:
 
 def collect(project: Path, names: tuple[str, ...], shown: set[str]) -> None:
     """Take records from runs/, and those of their figures that plots/ has. Raises UserError before it writes."""
-    records, plots = {name: result_of(project / "runs", name) for name in names}, project / "plots"
-    found = [figure for figure in shown if (plots / Path(figure).relative_to(PUBLISHED)).is_file()]
+    records = {name: result_of(project / "runs", name) for name in names}
     for name, record in records.items():
         runs.write_json(project / RECORDS / f"{name}.json", record)
-    for figure in found:
-        if record_of(figure) in ("", *names):
+    for figure in shown:
+        if record_of(figure) in ("", *names) and (project / "plots" / Path(figure).relative_to(PUBLISHED)).is_file():
             publish(project, figure)
 
 

@@ -151,8 +151,8 @@ def learning_curves(history: list[dict], path: Path, baselines: dict[str, float]
     times = [row[unit] for row in history]
     for axes, quantity in zip(panels, (loss, "accuracy")):
         for part, name, color in (("train", "training", TRAIN), ("val", "validation", VAL)):
-            values = [row[f"{part}_{quantity}"] for row in history]
-            axes.plot(times, values, color=color, label=name, marker=".", markersize=4)
+            values, label = [row[f"{part}_{quantity}"] for row in history], name if quantity == loss else None
+            axes.plot(times, values, color=color, label=label, marker=".", markersize=4)
         axes.grid(alpha=0.25, which="both")
         axes.set_xlabel(unit)
     for (name, value), style in zip(baselines.items(), ("--", ":")):
@@ -161,9 +161,7 @@ def learning_curves(history: list[dict], path: Path, baselines: dict[str, float]
     plain_ticks(panels[0].yaxis)
     if accuracies:
         panels[1].set(ylabel="accuracy", ylim=(0, 1.03))
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8
-    )
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return save(figure, path)
 
 
@@ -172,9 +170,8 @@ def plain_ticks(axis) -> None:
     from matplotlib.ticker import LogLocator
 
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(lambda value, place: f"{value:g}")
-    axis.set_minor_locator(LogLocator(subs="auto"))
-    axis.set_minor_formatter(lambda value, place: "")
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter("")
 
 
 # ---------------------------------------------------------------- latents

@@ -14,8 +14,9 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import truediv
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 
 from lab import cli, runs
 from lab.cli import UserError
@@ -84,29 +85,11 @@ def values(group: list[dict], name: str) -> list[float]:
     return [run[name] for run in group]
 
 
-def time_ratio(group: list[dict], plain: list[dict]) -> float:
-    """The median ratio of the whole processes' seconds, pair by pair."""
-    return median(one["process_seconds"] / other["process_seconds"] for one, other in zip(group, plain))
-
-
 def row(method: str, error: str, unseen: list[dict], coursework: dict | None, timed: list[dict]) -> dict:
     """A row of the table: this error of runs in both splits, and medians of times and memory over the `timed` runs."""
     times = {name: median(values(timed, name)) if timed else None for name in TIMES}
     errors = {"unseen_mse": values(unseen, error), "coursework_mse": coursework and coursework[error]}
     return {"method": method, **errors, **times}
-
-
-def table(rows: list[dict]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| method | unseen emoji | coursework's order | train s | process s | peak MB |", "| --- " * 6 + "|"]
-    for entry in rows:
-        unseen, coursework = entry["unseen_mse"], entry["coursework_mse"]
-        spread = f" ± {stdev(unseen):.4f}" if len(unseen) > 1 else ""
-        cells = [entry["method"], f"{mean(unseen):.4f}{spread}" if unseen else ""]
-        cells += ["" if coursework is None else f"{coursework:.4f}"]
-        cells += ["" if entry[name] is None else f"{entry[name]:.0f}" for name in TIMES]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def measure(config: Config) -> dict:
@@ -121,7 +104,7 @@ def measure(config: Config) -> dict:
     kinds = {"coursework": epochs, "convolutional": (*steps, "--network", "convolutional"), "best": steps}
     unseen = {kind: [run_ours(config, f"{kind}-unseen-{seed}", *how, *options) for seed, *how in seeds]
               for kind, options in kinds.items()}  # fmt: skip
-    bests = [best, *unseen["best"]]
+    bests, pairs = [best, *unseen["best"]], (coursework, plain)
     rows = [
         row("mean image", "mean_image_mse", unseen["coursework"], coursework[0], []),
         row("PCA-128, on the faces", "pca_mse", unseen["coursework"], coursework[0], []),
@@ -135,12 +118,11 @@ def measure(config: Config) -> dict:
     ratios = {
         "refined to PCA, per seed": [run["refined_mse"] / run["pca_mse"] for run in unseen["best"]],
         "encoder alone to PCA, per seed": [run["test_mse"] / run["pca_mse"] for run in unseen["best"]],
-        "coursework preset to plain, whole process": time_ratio(coursework, plain),
+        "coursework preset to plain, whole process": median(map(truediv, *(values(each, TIMES[1]) for each in pairs))),
         "best preset to plain, whole process": rows[-1]["process_seconds"] / rows[3]["process_seconds"],
         "precision of the best preset": best["precision"],
     }
-    print(table(rows))
-    print(*(f"{name}: {value}" for name, value in ratios.items()), sep="\n")
+    print(*rows, *(f"{name}: {value}" for name, value in ratios.items()), sep="\n")
     return {**best["machine"], "rows": rows, "ratios": ratios}
 
 
@@ -172,7 +154,8 @@ def main(config: Config) -> dict:
     """Measure everything except styles, or these. Returns what results.json holds."""
     config.out.mkdir(parents=True, exist_ok=True)
     path, remedy = config.out / "results.json", "--styles adds to the record of a whole run; make that first"
-    results = runs.read_json(path, remedy) | {"styles": measure_styles(config)} if config.styles else measure(config)
+    results = runs.read_json(path, remedy) if config.styles or path.exists() else {}
+    results |= {"styles": measure_styles(config)} if config.styles else measure(config)
     runs.write_json(path, results)
     return results
 

@@ -5,9 +5,9 @@
 
 A network is trained and tested on emoji it has never seen, next to a PCA of the same training images with as many
 components. Every setting meets the same seeds; a seed decides the fold and the weights, so verdicts are on paired
-differences. They are given after 300, 1,000 and 3,000 steps, and the last counts. Writes runs/experiments/NAME.json and
-plots/experiment_NAME.png; finished trials are kept in runs/experiments/trials/ and not computed again. Expect minutes
-with a GPU and up to an hour on 2 cores; styles needs requirements-noto.txt."""
+differences. Writes runs/experiments/NAME.json and plots/experiment_NAME.png; finished trials are kept in
+runs/experiments/trials/ and not computed again. Expect minutes with a GPU and up to an hour on 2 cores; styles needs
+requirements-noto.txt."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ from lab import cli, figures, runs, training
 from lab.cli import UserError
 from studies.hypotheses import EXPERIMENTS
 from studies.trial import Trial, fold_of, measure, trial_of
-from studies.verdicts import comparison, components, judge, summary, table
+from studies.verdicts import comparison, judge, labelled, summary, table
 
 QUICK_SEEDS, QUICK_STEPS = 2, 3
 PROJECT = Path(__file__).parent.parent
@@ -138,10 +138,7 @@ def settings_of(config: Config) -> dict[str, Trial]:
 
 def draw(record: dict, path: Path) -> Path:
     """The figure of a record."""
-    names = {row["setting"]: components(row) for row in record["rows"]}
-    names = {setting: f"{setting} (PCA: {k})" if k else setting for setting, k in names.items()}
-    rows = [row | {"setting": names[row["setting"]]} for row in record["rows"]]
-    return figures.experiment(rows, record["hypotheses"], record["varied"], path)
+    return figures.experiment(labelled(record["rows"]), record["hypotheses"], record["varied"], path)
 
 
 def main(config: Config) -> dict:

@@ -10,7 +10,6 @@ import numpy as np
 from lab.statistics import holm, mean_and_interval
 from studies.hypotheses import COMPARED, Hypothesis
 
-BUDGETS = (300, 1000, 3000)  # steps after which there are verdicts; the last one counts
 TEST_TO_TRAIN = 1 / 4  # of five folds
 CURVES = ("mse", "copies_mse", "train_mse", "unseen_style_mse", "balanced_accuracy")
 METRICS = {
@@ -39,12 +38,11 @@ def verdict(low: float, high: float, expected: str) -> str:
     return "supported" if (low > 0) == (expected == "higher") else "contradicted"
 
 
-def at(metrics: dict, steps: int) -> dict:
-    """A trial's numbers after so many steps, with the gap between unseen and training emoji."""
-    i = metrics["steps"].index(steps)
-    then = {name: values[i] if name in CURVES and values else values for name, values in metrics.items()}
-    then.pop("steps")
-    return {**then, "gap": then["mse"] - then["train_mse"]}
+def at_end(metrics: dict) -> dict:
+    """A trial's numbers after its last step, with the gap between unseen and training emoji."""
+    end = {name: values[-1] if name in CURVES and values else values for name, values in metrics.items()}
+    end.pop("steps")
+    return {**end, "gap": end["mse"] - end["train_mse"]}
 
 
 def compare(differences: list[float], expected: str, test_to_train: float = TEST_TO_TRAIN) -> dict:
@@ -61,26 +59,21 @@ def compare(differences: list[float], expected: str, test_to_train: float = TEST
 
 
 def judge(hypothesis: Hypothesis, values: dict[str, list[dict]]) -> dict:
-    """The verdict on a hypothesis after the most steps, and on the way there.
-    `values` are the metrics of the trials, in the order of the seeds, by setting."""
-    tested = values[hypothesis.setting][0]["steps"]
-    steps, by_steps = sorted({*BUDGETS} & {*tested} | {tested[-1]}), {}
-    for k in steps:
-        ours, reference = (
-            [at(metrics, k)[hypothesis.metric] for metrics in values[setting]]
-            for setting in (hypothesis.setting, hypothesis.reference)
-        )
-        differences = [one - other for one, other in zip(ours, reference, strict=True)]
-        by_steps[str(k)] = compare(differences, hypothesis.expected)
+    """The verdict on a hypothesis. `values` are the metrics of the trials, in the order of the seeds, by setting."""
+    ours, reference = (
+        [at_end(metrics)[hypothesis.metric] for metrics in values[setting]]
+        for setting in (hypothesis.setting, hypothesis.reference)
+    )
+    differences = [one - other for one, other in zip(ours, reference, strict=True)]
     about = {**asdict(hypothesis), "label": METRICS[hypothesis.metric]}
-    return {**about, **by_steps[str(steps[-1])], "by_steps": by_steps}
+    return about | compare(differences, hypothesis.expected)
 
 
 def summary(setting: str, trial: dict, values: list[dict]) -> dict:
-    """A setting's row in the record: its values after the most steps, over the seeds, and its curves.
+    """A setting's row in the record: its values after the last step, over the seeds, and its curves.
     `trial` are its options; `values` the metrics of its trials, where None stands for what was not taught."""
     steps = values[0]["steps"]
-    ends = [at(metrics, steps[-1]) for metrics in values]
+    ends = [at_end(metrics) for metrics in values]
     curves = [name for name in CURVES if values[0].get(name)]
     return {
         "setting": setting,
@@ -132,10 +125,13 @@ def verdict_list(hypotheses: list[dict]) -> str:
     return "\n".join(f"- {claim}. {sentence(one)}." for claim, one in claims.items())
 
 
-def components(row: dict) -> str:
-    """How many components PCA had in a record's row, where that is not the latent's size; else empty."""
-    k = sorted({*row["values"].get("pca_components", [])} - {row["trial"].get("latent")})
-    return f"k = {' or '.join(f'{count:g}' for count in k)}" if k else ""
+def labelled(rows: list[dict]) -> list[dict]:
+    """A record's rows, whose settings say how many components PCA had where that is not the latent's size."""
+    found = []
+    for row in rows:
+        k = sorted({*row["values"].get("pca_components", [])} - {row["trial"].get("latent")})
+        found.append(row | {"setting": row["setting"] + (f" (PCA: k = {' or '.join(map(str, k))})" if k else "")})
+    return found
 
 
 def cell(name: str, values: list) -> str:
@@ -151,8 +147,6 @@ def table(rows: list[dict], varied: str) -> str:
     """The rows of a record, means and spreads over the seeds, as a Markdown table."""
     columns = [name for name in COLUMNS if any(name in row["values"] for row in rows)]
     lines = [[varied, *(COLUMNS[name] for name in columns)], ["---"] * (len(columns) + 1)]
-    for row in rows:
-        cells = {name: cell(name, row["values"].get(name, [None])) for name in columns}
-        cells["pca_mse"] = ", ".join(filter(None, (cells["pca_mse"], components(row))))
-        lines.append([row["setting"], *cells.values()])
+    for row in labelled(rows):
+        lines.append([row["setting"], *(cell(name, row["values"].get(name, [None])) for name in columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
