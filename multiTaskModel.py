@@ -235,8 +235,7 @@ def draw_classes(pictures: Pictures, labels: torch.Tensor, path: Path) -> None:
     rows = []
     for k, name in enumerate(CLASSES):
         for number, part in enumerate((labels == k).nonzero().flatten().split(9)):
-            white = torch.full((9 - len(part), *pictures.images.shape[1:]), 255, dtype=torch.uint8)
-            rows.append((name if number == 0 else "", torch.cat([pictures.images[part], white])))
+            rows.append((name if number == 0 else "", pictures.images[part]))
     figures.reconstructions(rows, [""] * 9, path)
 
 
