@@ -65,8 +65,8 @@ def network_label(metrics: dict) -> str:
     """What the figure calls a network."""
     names = dict.fromkeys(("residual", "informed"), "best preset") | {"convolutional": "coursework's network"}
     name = names.get(metrics["network"], Path(metrics["network"]).name)
-    trained = ",\ntrained as the best preset" if metrics["preset"] == "best" and name != "best preset" else ""
-    return f"{name}{trained}\ntest MSE {metrics['test_mse']:.4f}"
+    name += ",\ntrained as the best preset" if metrics["preset"] == "best" and name != "best preset" else ""
+    return f"{name}\ntest MSE {metrics['test_mse']:.4f}"
 
 
 def draw(trained: Trained, splits: Splits, metrics: dict, references: list[tuple[Autoencoder, dict]], config) -> None:

@@ -42,11 +42,9 @@ def show(axes, picture: torch.Tensor, title: str = "") -> None:
     """One picture, its range fixed to [0, 1] or 0..255, with a thin frame since its ground is white."""
     axes.imshow(picture.permute(1, 2, 0).numpy(), vmin=0, vmax=255 if picture.dtype == torch.uint8 else 1)
     axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(color="#dddddd")
-    if title:
-        lines = "\n".join(textwrap.wrap(title, 17, max_lines=6))
-        axes.set_title(lines, fontsize=8, parse_math=False)  # a name may hold a $
+    axes.spines[:].set(color="#dddddd")
+    if title:  # a name may hold a $
+        axes.set_title("\n".join(textwrap.wrap(title, 17, max_lines=6)), fontsize=8, parse_math=False)
 
 
 def contact_sheet(images: torch.Tensor, title: str, path: Path, columns: int = 20) -> Path:
@@ -66,13 +64,12 @@ def contact_sheet(images: torch.Tensor, title: str, path: Path, columns: int = 2
 def reconstructions(
     rows: Sequence[tuple[str, torch.Tensor]], titles: Sequence[str], path: Path, notes: Sequence[str] = ()
 ) -> Path:
-    """Rows of pictures, each with its label at the left; `titles` above the first row, `notes` below the last.
-    A row without pictures is a gap."""
+    """Rows of pictures under `titles` and over `notes`, each with its label at the left. A row without any is a gap."""
     count, heights = len(titles), [1.0 if len(pictures) else 0.15 for _, pictures in rows]
     side = min(1.4, 11 / count, 7 / sum(heights))  # inches
     figure = new_figure(side * count, 1.04 * side * sum(heights))
-    options = {"hspace": 0.06, "wspace": 0.06, "height_ratios": heights}
-    grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw=options)
+    spaces = {"hspace": 0.06, "wspace": 0.06, "height_ratios": heights}
+    grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw=spaces)
     for row, (places, (label, pictures)) in enumerate(zip(grid, rows)):
         for axes in places[len(pictures) :]:
             axes.axis("off")
@@ -128,9 +125,8 @@ def analogy_sheet(
         axes = grid[i + 1, j + 1]
         axes.axis("on")
         show(axes, picture)
-        for spine in axes.spines.values():
-            style = {"color": "#2ca02c", "linewidth": 2.5} if correct else {"color": "#d62728", "linestyle": ":"}
-            spine.set(**style)
+        style = {"color": "#2ca02c", "linewidth": 2.5} if correct else {"color": "#d62728", "linestyle": ":"}
+        axes.spines[:].set(**style)
     figure.text(0.5, 0.9, title, ha="center", va="bottom", fontsize=9)
     key = "solid green: the true cat (above the column) is the nearest face; dotted red: another face is nearer"
     figure.text(0.5, 0.1, key, ha="center", va="top", fontsize=8)
@@ -148,11 +144,10 @@ def learning_curves(history: list[dict], path: Path, baselines: dict[str, float]
     figure = new_figure(9.6 if accuracies else 6.4, 3.4, layout="constrained")
     panels = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
     unit = "epoch" if "epoch" in history[0] else "step"
-    times = [row[unit] for row in history]
     for axes, quantity in zip(panels, (loss, "accuracy")):
         for part, name, color in (("train", "training", TRAIN), ("val", "validation", VAL)):
             values, label = [row[f"{part}_{quantity}"] for row in history], name if quantity == loss else None
-            axes.plot(times, values, color=color, label=label, marker=".", markersize=4)
+            axes.plot([row[unit] for row in history], values, color=color, label=label, marker=".", markersize=4)
         axes.grid(alpha=0.25, which="both")
         axes.set_xlabel(unit)
     for (name, value), style in zip(baselines.items(), ("--", ":")):
@@ -169,9 +164,7 @@ def plain_ticks(axis) -> None:
     """1, 2 and 5 times the powers of ten, as decimal numbers, on a logarithmic axis."""
     from matplotlib.ticker import LogLocator
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("")
+    axis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
 
 
 # ---------------------------------------------------------------- latents

