@@ -27,7 +27,7 @@ from lab.training import Trained
 
 @dataclass(frozen=True, kw_only=True)
 class Config(TrainingRun):
-    """Train an autoencoder and print its test error beside those of PCA and of the mean image."""
+    """Train an autoencoder and print its test error next to those of PCA and of the mean image."""
 
     seeds: int | None = None  # run with the seeds 0, 1 and so on, below --out, and print mean and standard deviation
     evaluate: Path | None = None  # folder of a finished run: test its network again, without training

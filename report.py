@@ -42,7 +42,7 @@ RUNS = (  # the records
     "seeds-unseen-no-copies-300-steps", "seeds-composite", *(f"experiment-{name}" for name in EXPERIMENTS), "bench",
 )  # fmt: skip
 SHOWN = {"autoencoder-best": "best", "analogies-targets": "targets"} | {name: name for name in RUNS}
-ABOUT = ("command", "config", "processor", "threads", "versions")  # what is taken of a run.json
+ABOUT = ("command", "config", "processor", "threads", "versions")  # of run.json, in the records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ def composites(rows: list[dict]) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def computed(records: dict[str, dict]) -> dict:
-    """All that the pages show besides the records themselves, by name."""
+    """What the pages show and no record holds, by name."""
     coursework, unseen = (records[f"seeds-{name}"]["values"] for name in ("coursework", "unseen"))
     tried, lists = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}, {}
     judged = [one | {"of": name} for name, record in tried.items() for one in record["hypotheses"]]

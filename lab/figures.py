@@ -187,7 +187,7 @@ def latent_map(
     panels: dict[str, torch.Tensor], images: torch.Tensor, labels: Sequence[int], class_names: Sequence[str],
     held_out: Sequence[int], path: Path, meanings: tuple[str, str] = ("in training: pale", "held out: bold frame"),
 ) -> Path:  # fmt: skip
-    """Each emoji at its (N, 2) point in each panel, or beside it, then with a line to it, framed by its class's colour.
+    """Each emoji at its (N, 2) point in each panel, or near it with a line to it, framed in its class's colour.
     Both axes of a panel have one scale. Those at `held_out` are shown in full colours in a bold frame, the others pale;
     the legend says the `meanings` of pale and bold."""
     from matplotlib.lines import Line2D
@@ -282,7 +282,7 @@ def over_steps(axes, rows: list[dict]) -> dict:
 
 
 def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) -> Path:
-    """Errors over steps beside the differences after the last of them. Takes a record's `rows` and `hypotheses`."""
+    """Errors over steps next to the differences after the last step. Takes a record's `rows` and `hypotheses`."""
     groups = {}
     for one in judged:
         label = "difference in balanced accuracy" if "accuracy" in one["metric"] else "difference in MSE"
