@@ -29,6 +29,7 @@ REPORT, TABLE, RECORDS = Path("report/REPORT.md"), Path("report/numbers.md"), Pa
 START, END = "<!-- numbers -->\n", "<!-- /numbers -->"  # between them README has its table
 PUBLISHED = Path("plots/published")  # copies of the figures shown: git ignores the rest of plots/, which runs write
 FIGURE = re.compile(r"\]\(([^()]*\.png)\)")  # a picture or a link to one
+LARGEST = 200_000  # bytes of a published figure
 STAMP = "record"  # what a figure calls the sha256 of the record that it shows
 REMEDY = "take it with --collect"
 SCORES = {"top1": ".2f", "mse": ".4f", "sharpness": ".2f"}  # of composites
@@ -39,7 +40,8 @@ RUNS = (  # the records
     "composite-mean", "composite-isolated", "composite-map", "composite-transplant", "analogies", "targets",
     "seeds-coursework", "seeds-coursework-60-steps", "seeds-exact", "seeds-exact-pytorch", "seeds-no-copies",
     "seeds-no-copies-300-steps", "seeds-unseen", "seeds-unseen-60-steps", "seeds-unseen-no-copies",
-    "seeds-unseen-no-copies-300-steps", "seeds-composite", *(f"experiment-{name}" for name in EXPERIMENTS), "bench",
+    "seeds-unseen-no-copies-300-steps", "seeds-without-clocks", "seeds-composite",
+    *(f"experiment-{name}" for name in EXPERIMENTS), "bench",
 )  # fmt: skip
 SHOWN = {"autoencoder-best": "best", "analogies-targets": "targets"} | {name: name for name in RUNS}
 ABOUT = ("command", "config", "processor", "threads", "versions")  # of run.json, in the records

@@ -14,7 +14,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from operator import truediv
 from pathlib import Path
 from statistics import median
 
@@ -104,7 +103,7 @@ def measure(config: Config) -> dict:
     kinds = {"coursework": epochs, "convolutional": (*steps, "--network", "convolutional"), "best": steps}
     unseen = {kind: [run_ours(config, f"{kind}-unseen-{seed}", *how, *options) for seed, *how in seeds]
               for kind, options in kinds.items()}  # fmt: skip
-    bests, pairs = [best, *unseen["best"]], (coursework, plain)
+    bests = [best, *unseen["best"]]
     rows = [
         row("mean image", "mean_image_mse", unseen["coursework"], coursework[0], []),
         row("PCA-128, on the faces", "pca_mse", unseen["coursework"], coursework[0], []),
@@ -118,8 +117,6 @@ def measure(config: Config) -> dict:
     ratios = {
         "refined to PCA, per seed": [run["refined_mse"] / run["pca_mse"] for run in unseen["best"]],
         "encoder alone to PCA, per seed": [run["test_mse"] / run["pca_mse"] for run in unseen["best"]],
-        "coursework preset to plain, whole process": median(map(truediv, *(values(each, TIMES[1]) for each in pairs))),
-        "best preset to plain, whole process": rows[-1]["process_seconds"] / rows[3]["process_seconds"],
         "precision of the best preset": best["precision"],
     }
     print(*rows, *(f"{name}: {value}" for name, value in ratios.items()), sep="\n")

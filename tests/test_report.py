@@ -70,7 +70,7 @@ def test_words_have_no_logic_and_ask_for_nothing_that_is_not_there(copied):
 def test_every_figure_is_shown_tracked_and_small():
     shown = {figure for text in TEXTS.values() for figure in report.FIGURE.findall(text.replace("(../", "("))}
     assert shown == {str(path.relative_to(ROOT)) for path in (ROOT / report.PUBLISHED).rglob("*.png")}
-    assert all((ROOT / figure).stat().st_size <= 200_000 for figure in shown)
+    assert all((ROOT / figure).stat().st_size <= report.LARGEST for figure in shown)
     if (ROOT / ".git").exists():
         assert shown <= {*subprocess.check_output(["git", "ls-files", "plots"], cwd=ROOT, text=True).split()}
 
