@@ -131,7 +131,7 @@ EXPERIMENTS = {
 }  # fmt: skip
 
 COMPARED = {  # questions of `multiTaskModel.py --compare`, after its 10 epochs
-    "coursework": H("2e", "classification competes in 10 epochs, in the coursework's order", "mse", "0.5", "higher", "0"),
+    "coursework": H("2e", "classification competes in 10 epochs, coursework's order", "mse", "0.5", "higher", "0"),
     "unseen": H("2e", "classification competes in 10 epochs, on unseen emoji", "mse", "0.5", "higher", "0"),
     "probe": H("2e", "the classification loss structures the latent", "balanced_accuracy", "0.5", "higher", "0"),
 }
