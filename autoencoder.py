@@ -26,11 +26,11 @@ from lab.training import Trained
 
 @dataclass(frozen=True, kw_only=True)
 class Config(TrainingRun):
-    """Train an autoencoder and print its test error beside those of PCA and of the mean image."""
+    """Train an autoencoder and print its test error next to those of PCA and of the mean image."""
 
     seeds: int | None = None  # run with the seeds 0, 1 and so on, below --out, and print mean and standard deviation
     evaluate: Path | None = None  # folder of a finished run: test its network again, without training
-    reference: Path | None = None  # folder of another trained network, to show in the figure
+    reference: tuple[Path, ...] = ()  # folders of other trained networks, to show in the figure
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
 
     def __post_init__(self):
@@ -71,19 +71,20 @@ def test(trained: Trained, splits: Splits, config: Config) -> dict:
 def network_label(metrics: dict) -> str:
     """What the figure calls a network."""
     names = dict.fromkeys(("residual", "informed"), "best preset") | {"convolutional": "coursework's network"}
-    return f"{names.get(metrics['network'], Path(metrics['network']).name)}\ntest MSE {metrics['test_mse']:.4f}"
+    name = names.get(metrics["network"], Path(metrics["network"]).name)
+    name += ",\ntrained as the best preset" if metrics["preset"] == "best" and name != "best preset" else ""
+    return f"{name}\ntest MSE {metrics['test_mse']:.4f}"
 
 
-def draw(trained: Trained, splits: Splits, metrics: dict, reference: tuple[Autoencoder, dict] | None, config) -> None:
+def draw(trained: Trained, splits: Splits, metrics: dict, references: list[tuple[Autoencoder, dict]], config) -> None:
     """Learning curves, and the first five test emoji, upright, with what PCA and the networks make of them."""
     emoji = splits.test.examples()
     images, titles = splits.pictures.images[emoji], [splits.pictures.names[i] for i in emoji]
     pca = f"PCA, {metrics['pca_components']} components"
     rows = [("picture", images)]
-    for model, numbers in [reference] if reference else []:
-        rows.append((network_label(numbers), decode_all(model, encode_all(model, images))))
     rows.append((f"{pca}\ntest MSE {metrics['pca_mse']:.4f}", training.pca_reconstructions(trained.pca, images)))
-    rows.append((network_label(metrics), decode_all(trained.model, encode_all(trained.model, images))))
+    for model, numbers in [*references, (trained.model, metrics)]:
+        rows.append((network_label(numbers), decode_all(model, encode_all(model, images))))
     lines = {pca: metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
     prefix = "autoencoder" if config.preset == "coursework" else f"autoencoder_{config.preset}"
     loss = "mse" if "train_mse" in trained.history[0] else "loss"  # an own network's loss may be more than the MSE
@@ -101,6 +102,7 @@ def draw_styles(trained: Trained, splits: Splits, metrics: dict, config: Config,
     rows = []
     for style, emoji in zip(styles, zip(*columns)):
         images, errors = pictures.images[list(emoji)], metrics["styles"][style]
+        rows += [("", [])] if rows else []  # a gap
         rows += [
             (f"{style},\nnever in training" if style == config.hold_out_style else style, images),
             (f"PCA\ntest MSE {errors['pca_mse']:.4f}", training.pca_reconstructions(trained.pca, images)),
@@ -128,16 +130,14 @@ def main(config: Config) -> dict:
         return runs.over_seeds(main, config)
     config = training.resolve_options(config)
     splits = data.load(config)
-    reference = None
     if config.reference:
         from lab import pretrained
-
-        reference = pretrained.load_reference(config.reference, config, splits.pictures)
+    references = [pretrained.load_reference(folder, config, splits.pictures) for folder in config.reference]
     with runs.opened(config, splits.pictures) as run:
         trained = training.fit(config, splits, run)
         metrics = test(trained, splits, config)
         networks.save(trained.model, splits.pictures, config.out)
-        draw(trained, splits, metrics, reference, config)
+        draw(trained, splits, metrics, references, config)
         print(f"record in {config.out}/, figures in {config.plots}/; next: python composite.py --model {config.out}")
         return run.finish(metrics)
 

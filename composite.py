@@ -163,7 +163,8 @@ def draw(
     end = picture, f"nearest emoji (no true picture is known): {pictures.names[answer]}"
     truth = []
     if equation.truth is not None:
-        notes = [f"MSE {error:.4f}" for error in scores["mse_to_truth_by_strength"]["network"]]
+        errors = scores["mse_to_truth_by_strength"]["network"]
+        notes = [f"MSE {error:.4f}" + ("\nthe lowest" if error == min(errors) else "") for error in errors]
         end, truth = (picture, "the true picture"), [to_float(picture)]
     inputs = [] if transplanted else [small.target, small.featured, small.baseline]
     reconstructions = [*space.decode(space.latents[inputs]), composite]

@@ -205,9 +205,7 @@ def compare(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> di
     probes = [[classes.linear_probe(z, labels, *each) for z in pair.latents] for each, pair in zip(emoji, pairs)]
     probe = paired("balanced_accuracy", probes, test_to_train)
     seen, held_out = emoji[0]
-    outcomes = {"coursework's order": metrics["coursework"], "unseen emoji": metrics["unseen"]}
-    label = "test MSE with the classification loss minus without: right of 0, the loss costs"
-    figures.paired_differences(outcomes, label, config.plots / "multitask_compare.png")
+    figures.classification_cost({"compare": metrics}, config.plots / "multitask_compare.png")
     titles = (f"lambda = {config.classification_weight:g}", "lambda = 0: no classification loss")
     panels = {title: classes.project_to_plane(z, seen) for title, z in zip(titles, pairs[0].latents)}
     path = config.plots / "multitask_compare_latents.png"
@@ -237,8 +235,7 @@ def draw_classes(pictures: Pictures, labels: torch.Tensor, path: Path) -> None:
     rows = []
     for k, name in enumerate(CLASSES):
         for number, part in enumerate((labels == k).nonzero().flatten().split(9)):
-            white = torch.full((9 - len(part), *pictures.images.shape[1:]), 255, dtype=torch.uint8)
-            rows.append((name if number == 0 else "", torch.cat([pictures.images[part], white])))
+            rows.append((name if number == 0 else "", pictures.images[part]))
     figures.reconstructions(rows, [""] * 9, path)
 
 

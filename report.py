@@ -2,39 +2,49 @@
 
     python report.py                      # write both
     python report.py --check              # fail if they are not what words and records give
-    python report.py --collect            # first take all records from runs/, and the figures that plots/ has
-    python report.py --collect analogies  # or only this record
+    python report.py --collect            # first take all records from runs/, and their figures from plots/
+    python report.py --collect analogies  # or only this record and its figures
+    python report.py --figures            # first draw again the figures that need no more than their records
 
-The words are filled by `str.format_map`: a name in braces is a record, or what `computed` makes of the records."""
+A published figure holds the sha256 of the record that it shows, and --check compares. The words are filled by
+`str.format_map`: a name in braces is a record, or what `computed` makes of the records."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from operator import truediv
 from pathlib import Path
 from statistics import mean, stdev
 
-from lab import cli, runs
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from lab import cli, figures, runs
 from lab.cli import UserError
-from studies import verdicts
+from studies import experiments, verdicts
 from studies.hypotheses import EXPERIMENTS
 
 HERE = Path(__file__).parent
 REPORT, TABLE, RECORDS = Path("report/REPORT.md"), Path("report/numbers.md"), Path("report/records")
 START, END = "<!-- numbers -->\n", "<!-- /numbers -->"  # between them README has its table
 PUBLISHED = Path("plots/published")  # copies of the figures shown: git ignores the rest of plots/, which runs write
-LARGEST = 200_000  # bytes of a published figure
 FIGURE = re.compile(r"\]\(([^()]*\.png)\)")  # a picture or a link to one
+LARGEST = 200_000  # bytes of a published figure
+STAMP = "record"  # what a figure calls the sha256 of the record that it shows
+REMEDY = "take it with --collect"
 SCORES = {"top1": ".2f", "mse": ".4f", "sharpness": ".2f"}  # of composites
 RUNS = (  # the records
-    "autoencoder", "exact", "exact-pytorch", "no-copies", "unseen", "best", "best-styles", "multitask",
+    "autoencoder", "no-copies", "unseen", "best", "best-styles", "multitask",
     "multitask-unseen", "multitask-compare", "multitask-best", "multitask-best-unseen", "multitask-styles",
     "multitask-without-twemoji", "multitask-without-openmoji", "multitask-without-noto", "composite",
     "composite-mean", "composite-isolated", "composite-map", "composite-transplant", "analogies", "targets",
-    "seeds-coursework", "seeds-coursework-60-steps", "seeds-exact", "seeds-no-copies", "seeds-no-copies-300-steps",
-    "seeds-unseen", "seeds-unseen-60-steps", "seeds-unseen-no-copies", "seeds-unseen-no-copies-300-steps",
-    "seeds-composite", *(f"experiment-{name}" for name in EXPERIMENTS), "bench", "bench-avx2",
+    "seeds-coursework", "seeds-coursework-60-steps", "seeds-exact", "seeds-exact-pytorch", "seeds-no-copies",
+    "seeds-no-copies-300-steps", "seeds-unseen", "seeds-unseen-60-steps", "seeds-unseen-no-copies",
+    "seeds-unseen-no-copies-300-steps", "seeds-without-clocks", "seeds-composite",
+    *(f"experiment-{name}" for name in EXPERIMENTS), "bench",
 )  # fmt: skip
-ABOUT = ("command", "config", "processor", "threads", "versions")  # what is taken of a run.json
+SHOWN = {"autoencoder-best": "best", "analogies-targets": "targets"} | {name: name for name in RUNS}
+ABOUT = ("command", "config", "processor", "threads", "versions")  # of run.json, in the records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +52,8 @@ class Config:
     """Fill the numbers of runs into REPORT.md and README's table."""
 
     check: bool = False  # only say whether they are what words and records give
-    collect: tuple[str, ...] | None = None  # records to take first, and the figures; without a name, all records
+    collect: tuple[str, ...] | None = None  # records to take first, and their figures; without a name, all
+    figures: bool = False  # first draw again the figures that need no more than their records
     project: Path = HERE  # folder of pages, words, records, runs and plots
 
 
@@ -58,18 +69,46 @@ def result_of(folder: Path, name: str) -> dict:
     return result | {"command": result["command"].replace(" --overwrite", "")}
 
 
+def record_of(figure: str) -> str:
+    """Name of the record that a figure shows, by its folder or its own name; "" for the contact sheet and the page."""
+    for part in (Path(figure).parent.name, Path(figure).stem.replace("_", "-")):
+        if found := [name for name in SHOWN if part.startswith(name)]:
+            return SHOWN[max(found, key=len)]
+    return ""
+
+
+def stamp_of(project: Path, figure: str) -> str:
+    """The sha256 of the record that a figure shows: what the figure says too, if it is not stale."""
+    path = project / RECORDS / f"{record_of(figure)}.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if record_of(figure) else ""
+
+
+def publish(project: Path, figure: str) -> None:
+    """Copy a figure from plots/ to where the pages show it, stamped."""
+    stamp = PngInfo()
+    stamp.add_text(STAMP, stamp_of(project, figure))
+    (project / figure).parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(project / "plots" / Path(figure).relative_to(PUBLISHED)) as picture:
+        picture.save(project / figure, pnginfo=stamp, optimize=True)
+
+
 def collect(project: Path, names: tuple[str, ...], shown: set[str]) -> None:
-    """Take records from runs/, and the figures `shown` that plots/ has. Raises UserError before it writes."""
+    """Take records from runs/, and those of their figures that plots/ has. Raises UserError before it writes."""
     records = {name: result_of(project / "runs", name) for name in names}
-    figures = {figure: project / "plots" / Path(figure).relative_to(PUBLISHED) for figure in shown}
-    figures = {figure: path.read_bytes() for figure, path in figures.items() if path.is_file()}
-    if large := [figure for figure, content in figures.items() if len(content) > LARGEST]:
-        raise UserError(f"{large[0]} would have more than {LARGEST} bytes; draw it smaller")
     for name, record in records.items():
         runs.write_json(project / RECORDS / f"{name}.json", record)
-    for figure, content in figures.items():
-        (project / figure).parent.mkdir(parents=True, exist_ok=True)
-        (project / figure).write_bytes(content)
+    for figure in shown:
+        if record_of(figure) in ("", *names) and (project / "plots" / Path(figure).relative_to(PUBLISHED)).is_file():
+            publish(project, figure)
+
+
+def redraw(project: Path) -> None:
+    """Draw and publish the figures that need no more than their records."""
+    drawings = {f"experiment-{name}": experiments.draw for name in EXPERIMENTS}
+    for name, draw in (drawings | {"multitask-compare": figures.classification_cost}).items():
+        record = runs.read_json(project / RECORDS / f"{name}.json", REMEDY)
+        drawn = draw(record, project / "plots" / f"{name.replace('-', '_', 1)}.png")
+        publish(project, str(PUBLISHED / drawn.name))
 
 
 class Values(list):
@@ -99,11 +138,11 @@ def composites(rows: list[dict]) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def computed(records: dict[str, dict]) -> dict:
-    """All that the pages show besides the records themselves, by name."""
+    """What the pages show and no record holds, by name."""
     coursework, unseen = (records[f"seeds-{name}"]["values"] for name in ("coursework", "unseen"))
-    experiments, lists = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}, {}
-    judged = [one | {"of": name} for name, record in experiments.items() for one in record["hypotheses"]]
-    for one in (judged := verdicts.corrected(judged)):
+    tried, lists = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}, {}
+    judged = [one | {"of": name} for name, record in tried.items() for one in record["hypotheses"]]
+    for one in (judged := verdicts.corrected([*judged, *verdicts.compared(records["multitask-compare"])])):
         for key in (one["of"], f"{one['of']} {one['letter']}"):
             lists.setdefault(key, []).append(one)
     decided = [f"- {one['holm_verdict']}: {one['text']} ({one['letter']})" for one in judged if one["holm_p"] < 0.05]
@@ -113,7 +152,7 @@ def computed(records: dict[str, dict]) -> dict:
         "questions": len(judged), "decided": len(decided), "undecided": len(judged) - len(decided),
         "decided_list": "\n".join(decided), "composites": composites(records["analogies"]["rows"]), "bench_by": bench,
         "verdicts": {key: verdicts.verdict_list(members) for key, members in lists.items()},
-        "experiments": {name: verdicts.table(record["rows"], record["varied"]) for name, record in experiments.items()},
+        "experiments": {name: verdicts.table(record["rows"], record["varied"]) for name, record in tried.items()},
         "to_pca": {name: Values(map(truediv, each["test_mse"], each["pca_mse"])) for name, each in ratios.items()},
         "unseen_style": {name: e["test_mse"] / e["pca_mse"] for name, e in styles["never_seen"].items()},
         "leaked": f"{min(coursework['leaked'])} to {max(coursework['leaked'])}",
@@ -122,14 +161,11 @@ def computed(records: dict[str, dict]) -> dict:
 
 
 def fill(project: Path, template: Path, names: dict) -> str:
-    """The text of a template. Raises UserError for a name that no record gives, and for a missing figure."""
+    """The text of a template. Raises UserError for a name that no record gives."""
     try:
-        text = (project / template).read_text(encoding="utf-8").format_map(names)
+        return (project / template).read_text(encoding="utf-8").format_map(names)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{template} asks for what no record gives ({type(error).__name__}: {error})") from None
-    if missing := [figure for figure in FIGURE.findall(text) if not (project / figure).is_file()]:
-        raise UserError(f"{template} shows {missing[0]}, which is not there; take it with --collect")
-    return text
 
 
 def main(config: Config) -> dict[Path, str]:
@@ -137,12 +173,13 @@ def main(config: Config) -> dict[Path, str]:
     project, readme = config.project, config.project / "README.md"
     before, start, rest = readme.read_text(encoding="utf-8").partition(START)
     _, end, after = rest.partition(END)
+    shown = {*FIGURE.findall(before + after + (project / REPORT).read_text(encoding="utf-8"))}
     if config.collect is not None:
-        words = before + after + (project / REPORT).read_text(encoding="utf-8")
-        collect(project, config.collect or RUNS, {*FIGURE.findall(words)})
-    remedy = "take it with --collect"
-    records = {name: readable(runs.read_json(project / RECORDS / f"{name}.json", remedy)) for name in RUNS}
+        collect(project, config.collect or RUNS, shown)
+    records = {name: readable(runs.read_json(project / RECORDS / f"{name}.json", REMEDY)) for name in RUNS}
     names = records | computed(records)
+    if config.figures:
+        redraw(project)
     pages = {project / "REPORT.md": fill(project, REPORT, names)}
     pages[readme] = before + start + fill(project, TABLE, names) + end + after
     for path, text in pages.items():
@@ -151,6 +188,11 @@ def main(config: Config) -> dict[Path, str]:
         if not config.check:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.name}")
+    for figure in shown if config.check else ():
+        picture = project / figure
+        if not picture.is_file() or Image.open(picture).info.get(STAMP, "") != stamp_of(project, figure):
+            remedy = f"draw it with --figures, or run the command of record {record_of(figure)} and --collect"
+            raise UserError(f"{figure} does not show today's record; {remedy}")
     return pages
 
 

@@ -10,7 +10,6 @@ from typing import Sequence
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from lab.runs import atomic_write
 
@@ -67,20 +66,16 @@ def show(axes, picture: torch.Tensor, title: str = "") -> None:
     """One picture, its range fixed to [0, 1] or 0..255, with a thin frame since its ground is white."""
     axes.imshow(picture.permute(1, 2, 0).numpy(), vmin=0, vmax=255 if picture.dtype == torch.uint8 else 1)
     axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(color="#dddddd")
-    if title:
-        lines = "\n".join(textwrap.wrap(title, 17, max_lines=6))
-        axes.set_title(lines, fontsize=8, parse_math=False)  # a name may hold a $
+    axes.spines[:].set(color="#dddddd")
+    if title:  # a name may hold a $
+        axes.set_title("\n".join(textwrap.wrap(title, 17, max_lines=6)), fontsize=8, parse_math=False)
 
 
 def contact_sheet(images: torch.Tensor, title: str, path: Path, columns: int = 20) -> Path:
     """All pictures in one grid under a title, each at half a thumbnail's size, with white between them."""
-    images = nn.functional.pad(images, (6,) * 4, value=255)
-    missing = -len(images) % columns
-    white = torch.full((missing, *images.shape[1:]), 255, dtype=images.dtype)
-    grid = torch.cat([images, white]).unflatten(0, (-1, columns))  # (rows, columns, 3, H, W)
-    sheet = grid.permute(2, 0, 3, 1, 4).flatten(3).flatten(1, 2)  # (3, rows * H, columns * W)
+    from torchvision.utils import make_grid  # takes a second to import
+
+    sheet = make_grid(images, columns, padding=12, pad_value=255)  # (3, height, width)
     height, width = sheet.shape[1:]
     figure = new_figure(9, 9 * height / width)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -93,12 +88,15 @@ def contact_sheet(images: torch.Tensor, title: str, path: Path, columns: int = 2
 def reconstructions(
     rows: Sequence[tuple[str, torch.Tensor]], titles: Sequence[str], path: Path, notes: Sequence[str] = ()
 ) -> Path:
-    """Rows of pictures, each with its label at the left; `titles` above the first row, `notes` below the last."""
-    count = len(titles)
-    side = min(1.4, 11 / count, 7 / len(rows))  # inches
-    figure = new_figure(side * count, 1.04 * side * len(rows))
-    grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw={"hspace": 0.06, "wspace": 0.06})
+    """Rows of pictures under `titles` and over `notes`, each with its label at the left. A row without any is a gap."""
+    count, heights = len(titles), [1.0 if len(pictures) else 0.15 for _, pictures in rows]
+    side = min(1.4, 11 / count, 7 / sum(heights))  # inches
+    figure = new_figure(side * count, 1.04 * side * sum(heights))
+    spaces = {"hspace": 0.06, "wspace": 0.06, "height_ratios": heights}
+    grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw=spaces)
     for row, (places, (label, pictures)) in enumerate(zip(grid, rows)):
+        for axes in places[len(pictures) :]:
+            axes.axis("off")
         for axes, picture, title in zip(places, pictures, titles):
             show(axes, picture, "" if row else title)
         style = {"rotation": 0, "ha": "right", "va": "center", "linespacing": 1.4, "parse_math": False}
@@ -138,7 +136,7 @@ def analogy_sheet(
     cats: torch.Tensor, pairs, composites: torch.Tensor, right: Sequence[bool], title: str, path: Path
 ) -> Path:
     """Row i, column j: the composite that should be cat j, made from cat i; the cats themselves above and at the left.
-    Right answers have a green frame, wrong ones a red one."""
+    Right answers have a solid green frame, wrong ones a dotted red one."""
     count = len(cats)
     figure = new_figure(0.66 * (count + 1), 0.66 * (count + 1))
     grid = figure.subplots(count + 1, count + 1, gridspec_kw={"wspace": 0.08, "hspace": 0.08})
@@ -151,10 +149,10 @@ def analogy_sheet(
         axes = grid[i + 1, j + 1]
         axes.axis("on")
         show(axes, picture)
-        for spine in axes.spines.values():
-            spine.set(color="#2ca02c" if correct else "#d62728", linewidth=2)
+        style = {"color": "#2ca02c", "linewidth": 2.5} if correct else {"color": "#d62728", "linestyle": ":"}
+        axes.spines[:].set(**style)
     figure.text(0.5, 0.9, title, ha="center", va="bottom", fontsize=9)
-    key = "green: the true cat (above the column) is the nearest face; red: another face is nearer"
+    key = "solid green: the true cat (above the column) is the nearest face; dotted red: another face is nearer"
     figure.text(0.5, 0.1, key, ha="center", va="top", fontsize=8)
     grid[0, 0].text(0.5, 0.5, "from ↓\ninto →", ha="center", va="center", fontsize=7, transform=grid[0, 0].transAxes)
     return save(figure, path)
@@ -166,27 +164,31 @@ def analogy_sheet(
 def learning_curves(history: list[dict], path: Path, baselines: dict[str, float], loss: str = "loss") -> Path:
     """Train and validation MSE per epoch or step, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
     The test MSE of the baselines are lines across. Where the rows hold accuracies, a second panel shows them."""
-    from matplotlib.ticker import LogFormatter
-
     accuracies = "val_accuracy" in history[0]
     figure = new_figure(9.6 if accuracies else 6.4, 3.4, layout="constrained")
     panels = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
     unit = "epoch" if "epoch" in history[0] else "step"
-    times = [row[unit] for row in history]
     for axes, quantity in zip(panels, (loss, "accuracy")):
         for part, name, color in (("train", "training", TRAIN), ("val", "validation", VAL)):
-            values = [row[f"{part}_{quantity}"] for row in history]
-            axes.plot(times, values, color=color, label=name, marker=".", markersize=4)
+            values, label = [row[f"{part}_{quantity}"] for row in history], name if quantity == loss else None
+            axes.plot([row[unit] for row in history], values, color=color, label=label, marker=".", markersize=4)
         axes.grid(alpha=0.25, which="both")
         axes.set_xlabel(unit)
     for (name, value), style in zip(baselines.items(), ("--", ":")):
         panels[0].axhline(value, color=REFERENCE, linestyle=style, linewidth=1, label=f"{name} (test)")
     panels[0].set(ylabel="MSE per image", yscale="log")
-    panels[0].yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.4)))  # less than two decades: more labels
+    plain_ticks(panels[0].yaxis)
     if accuracies:
         panels[1].set(ylabel="accuracy", ylim=(0, 1.03))
-    panels[0].legend(fontsize=8, edgecolor="none", framealpha=0.9)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return save(figure, path)
+
+
+def plain_ticks(axis) -> None:
+    """1, 2 and 5 times the powers of ten, as decimal numbers, on a logarithmic axis."""
+    from matplotlib.ticker import LogLocator
+
+    axis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
 
 
 # ---------------------------------------------------------------- latents
@@ -209,7 +211,7 @@ def latent_map(
     panels: dict[str, torch.Tensor], images: torch.Tensor, labels: Sequence[int], class_names: Sequence[str],
     held_out: Sequence[int], path: Path, meanings: tuple[str, str] = ("in training: pale", "held out: bold frame"),
 ) -> Path:  # fmt: skip
-    """Each emoji at its (N, 2) point in each panel, or beside it, then with a line to it, framed by its class's colour.
+    """Each emoji at its (N, 2) point in each panel, or near it with a line to it, framed in its class's colour.
     Both axes of a panel have one scale. Those at `held_out` are shown in full colours in a bold frame, the others pale;
     the legend says the `meanings` of pale and bold."""
     from matplotlib.lines import Line2D
@@ -272,19 +274,20 @@ def differences(axes, outcomes: dict[str, dict], label: str) -> None:
     axes.grid(alpha=0.25, axis="x")
 
 
-def paired_differences(outcomes: dict[str, dict], label: str, path: Path) -> Path:
-    """`differences` as a figure of its own."""
-    figure = new_figure(6.4, 0.8 + 0.7 * len(outcomes), layout="constrained")
+def classification_cost(record: dict, path: Path) -> Path:
+    """`differences` between test MSEs with and without the classification loss, in a record's `compare`."""
+    figure = new_figure(6.4, 2.2, layout="constrained")
     axes = figure.subplots()
-    differences(axes, outcomes, label)
-    axes.set_title("seeds (dots), mean and corrected 95% interval", fontsize=9)
+    names = {"coursework": "coursework's order", "unseen": "unseen emoji"}
+    outcomes = {name: record["compare"][split] for split, name in names.items()}
+    differences(axes, outcomes, "test MSE with the classification loss minus without: right of 0, the loss costs")
+    axes.set_title("seeds (dots), mean and 95% interval before Holm's correction", fontsize=9)
     return save(figure, path)
 
 
-def over_steps(axes, rows: list[dict], varied: str) -> None:
-    """The MSE on unseen emoji, of every seed and their mean, that on training emoji, and PCA's, by setting."""
-    from matplotlib.ticker import LogLocator
-
+def over_steps(axes, rows: list[dict]) -> dict:
+    """The MSE on unseen emoji, of every seed and their mean, that on training emoji, and PCA's, by setting.
+    Returns the lines of a legend by their names."""
     colors = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b")  # of the settings
     pca = [np.mean(row["values"]["pca_mse"]) for row in rows]
     for row, color, error in zip(rows, colors, pca):
@@ -293,38 +296,33 @@ def over_steps(axes, rows: list[dict], varied: str) -> None:
         axes.plot(steps, unseen.mean(0), color=color, linewidth=2)
         axes.plot(steps, np.mean(row["curves"]["train_mse"], 0), color=color, linewidth=1.2, linestyle="--")
         axes.axhline(error, color=color if np.ptp(pca) else REFERENCE, linewidth=1.2, linestyle=":")
-    lines = {"unseen emoji": ("-", 2), "one seed": ("-", 0.7), "training emoji": ("--", 1.2), "PCA, unseen": (":", 1.2)}
-    keys = [axes.plot([], [], color=REFERENCE, linestyle=style, linewidth=width)[0] for style, width in lines.values()]
     axes.set(xscale="log", yscale="log", xlabel="steps of training", ylabel="MSE per image")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(lambda value, place: f"{value:g}")
-        axis.set_minor_locator(LogLocator(subs="auto"))
-        axis.set_minor_formatter(lambda value, place: "")
+    plain_ticks(axes.xaxis)
+    plain_ticks(axes.yaxis)
     axes.grid(alpha=0.25)
-    names = [*lines, *(row["setting"] for row in rows)]
-    keys += [axes.plot([], [], color=color, linewidth=2)[0] for _, color in zip(rows, colors)]
-    axes.legend(
-        keys, names, ncols=2, frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, -0.16),
-        title=f"colours: {varied}", title_fontsize=8, alignment="left",
-    )  # fmt: skip
+    lines = {"unseen emoji": ("-", 2), "one seed": ("-", 0.7), "training emoji": ("--", 1.2), "PCA, unseen": (":", 1.2)}
+    keys = {name: axes.plot([], [], REFERENCE, ls=style, lw=width)[0] for name, (style, width) in lines.items()}
+    return keys | {row["setting"]: axes.plot([], [], color, lw=2)[0] for row, color in zip(rows, colors)}
 
 
 def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) -> Path:
-    """Errors over steps beside the differences after the last of them. Takes a record's `rows` and `hypotheses`."""
+    """Errors over steps next to the differences after the last step. Takes a record's `rows` and `hypotheses`."""
     groups = {}
     for one in judged:
         label = "difference in balanced accuracy" if "accuracy" in one["metric"] else "difference in MSE"
-        name = f"{one['label']}\n{one['setting']} − {one['reference']}\n{one['verdict']}"
-        groups.setdefault(label, {})[name] = one
-    figure = new_figure(10, 4.8, layout="constrained")
+        groups.setdefault(label, {})[f"{one['label']}\n{one['setting']} − {one['reference']}"] = one
+    figure = new_figure(10, 4.2, layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1))
-    over_steps(left.subplots(), rows, varied)
-    heights = [len(members) for members in groups.values()]
-    panels = right.subplots(len(groups), 1, squeeze=False, height_ratios=heights)[:, 0]
+    lines = over_steps(left.subplots(), rows)
+    heights = [0.6 + len(members) for members in groups.values()]
+    *panels, below = right.subplots(len(groups) + 1, 1, height_ratios=[*heights, 1.6])
     for axes, (label, members) in zip(panels, groups.items()):
         differences(axes, members, label)
-    steps = f"after {rows[0]['steps'][-1]:,} steps"
-    title = f"{steps}: seeds (dots), mean and corrected 95% interval;\neach verdict is of its question alone"
-    panels[0].set_title(title, fontsize=9)
+    title = f"after {rows[0]['steps'][-1]:,} steps: seeds (dots), mean and 95% interval before Holm's correction"
+    right.suptitle(title, fontsize=8)
+    below.axis("off")
+    below.legend(
+        lines.values(), lines, ncols=2, frameon=False, fontsize=8, loc="center", title=f"colours: {varied}",
+        title_fontsize=8,
+    )  # fmt: skip
     return save(figure, path)

@@ -65,13 +65,9 @@ def flat_numbers(metrics: dict, prefix: str = "") -> dict[str, float]:
 
 
 def spread(metrics: list[dict]) -> dict:
-    """The values of every number over some runs, mean and standard deviation; the MSE minus PCA's, with interval."""
+    """The values of every number over some runs, their means and standard deviations."""
     numbers = [flat_numbers(each) for each in metrics]
     values = {name: [each[name] for each in numbers] for name in numbers[0] if all(name in each for each in numbers)}
     result = {"n": len(numbers), "values": values, "mean": {name: float(np.mean(v)) for name, v in values.items()}}
     result["std"] = {name: float(np.std(v, ddof=1)) for name, v in values.items()}
-    if {"test_mse", "pca_mse", "test", "train"} <= set(values):
-        difference = np.subtract(values["test_mse"], values["pca_mse"])
-        mean, half = mean_and_interval(difference, values["test"][0] / values["train"][0])
-        result |= {"minus_pca": mean, "minus_pca_interval": [mean - half, mean + half]}
     return result

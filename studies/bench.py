@@ -1,12 +1,11 @@
 """The side by side: our presets against a plain implementation, PCA and the mean image, in error, time and memory.
 
-    python -m studies.bench                # all of one style, 40 minutes to 2 hours on 2 cores
+    python -m studies.bench                # all of one style, about an hour on 2 cores
     python -m studies.bench --styles       # add to its record: several styles in training; about an hour
-    python -m studies.bench --avx2 --out runs/bench-avx2  # as on a processor with AVX2 alone: no bfloat16
-    python -m studies.bench --quick        # 2 to 4 minutes, to see that it works; its numbers mean nothing
 
-Every run is a process of its own, timed from outside; where times are compared, the runs take turns. Needs Linux or
-macOS, and for styles `pip install -r requirements-noto.txt`. Writes runs/bench/: results.json, and a folder per run."""
+Every run is a process of its own, timed from outside; where times are compared, the runs take turns: leave the machine
+alone. Needs Linux or macOS, and for styles `pip install -r requirements-noto.txt`. Writes runs/bench/: results.json,
+and a folder per run."""
 
 import json
 import os
@@ -14,16 +13,15 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import median
 
 from lab import cli, runs
 from lab.cli import UserError
 from lab.sources import STYLES, rows_of
 
 PROJECT = Path(__file__).parent.parent
-AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}  # makes a newer processor behave like an old one
 UNSEEN, BEST = ("--split", "unseen"), ("--preset", "best")
 TIMES = ("train_seconds", "process_seconds", "peak_mb")
 STYLE_ERRORS = ("test_mse", "refined_mse", "pca_mse")
@@ -38,21 +36,17 @@ class Config:
     epochs: int = 30  # of the plain implementation and of the coursework preset
     steps: int = 1800  # of the best preset
     style_steps: int | None = None  # of the best preset with several styles; default: its own
-    avx2: bool = False  # run everything as on a processor with AVX2 alone
-    quick: bool = False  # two epochs, six steps, one repeat, everything in runs/
     styles: bool = False  # measure several styles in training, and leave the rest of the record as it is
     out: Path = Path("runs/bench")  # folder of results.json and of the runs
 
     def __post_init__(self):
         cli.require_range(1, 10**6, seeds=self.seeds, repeats=self.repeats, epochs=self.epochs, steps=self.steps)
         cli.require_range(1, 10**6, style_steps=self.style_steps)
-        if self.avx2 and self.out == Config.out:
-            raise UserError("--avx2 makes a record of its own; give it another --out")
 
 
 def run_process(config: Config, name: str, *arguments: str, threads: int | None = None) -> dict[str, float]:
     """Run Python: its wall-clock seconds and peak memory in MB. Raises UserError if it fails, after printing why."""
-    environment = (AVX2 if config.avx2 else {}) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    environment = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     started = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, *arguments], cwd=PROJECT, env=os.environ | environment,
@@ -90,67 +84,43 @@ def values(group: list[dict], name: str) -> list[float]:
     return [run[name] for run in group]
 
 
-def time_ratio(group: list[dict], plain: list[dict]) -> float:
-    """The median ratio of the whole processes' seconds, pair by pair."""
-    return median(one["process_seconds"] / other["process_seconds"] for one, other in zip(group, plain))
-
-
-def row(method: str, unseen: list[float], coursework: float | None, timed: list[dict]) -> dict:
-    """A row of the table: test MSEs in both splits, and medians of times and memory over the `timed` runs."""
+def row(method: str, error: str, unseen: list[dict], coursework: dict | None, timed: list[dict]) -> dict:
+    """A row of the table: this error of runs in both splits, and medians of times and memory over the `timed` runs."""
     times = {name: median(values(timed, name)) if timed else None for name in TIMES}
-    return {"method": method, "unseen_mse": unseen, "coursework_mse": coursework, **times}
-
-
-def table(rows: list[dict]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| method | unseen emoji | coursework's order | train s | process s | peak MB |", "| --- " * 6 + "|"]
-    for entry in rows:
-        unseen, coursework = entry["unseen_mse"], entry["coursework_mse"]
-        spread = f" ± {stdev(unseen):.4f}" if len(unseen) > 1 else ""
-        cells = [entry["method"], f"{mean(unseen):.4f}{spread}" if unseen else ""]
-        cells += ["" if coursework is None else f"{coursework:.4f}"]
-        cells += ["" if entry[name] is None else f"{entry[name]:.0f}" for name in TIMES]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    errors = {"unseen_mse": values(unseen, error), "coursework_mse": coursework and coursework[error]}
+    return {"method": method, **errors, **times}
 
 
 def measure(config: Config) -> dict:
     """The rows and ratios, and the machine that they were measured on. Prints them."""
     epochs, steps = ("--epochs", str(config.epochs)), (*BEST, "--steps", str(config.steps))
-    plain, coursework, auto, first = [], [], [], []
+    plain, coursework = [], []
     for i in range(config.repeats):
         plain.append(run_plain(config, f"plain-{i}"))
         coursework.append(run_ours(config, f"coursework-{i}", *epochs))
-        auto.append(run_ours(config, f"auto-{i}", *epochs, "--precision", "auto"))
-        first.append(run_ours(config, f"first-{i}", *BEST, "--steps", "1", "--refine-steps", "0"))
     best = run_ours(config, "best", *steps)
-    seeds = [("--seed", str(seed)) for seed in range(config.seeds)]
-    unseen = [run_ours(config, f"coursework-unseen-{seed[1]}", *UNSEEN, *epochs, *seed) for seed in seeds]
-    best_unseen = [run_ours(config, f"best-unseen-{seed[1]}", *UNSEEN, *steps, *seed) for seed in seeds]
-    bests = [best, *best_unseen]
+    seeds = [(str(seed), *UNSEEN, "--seed", str(seed)) for seed in range(config.seeds)]
+    kinds = {"coursework": epochs, "convolutional": (*steps, "--network", "convolutional"), "best": steps}
+    unseen = {kind: [run_ours(config, f"{kind}-unseen-{seed}", *how, *options) for seed, *how in seeds]
+              for kind, options in kinds.items()}  # fmt: skip
+    bests = [best, *unseen["best"]]
     rows = [
-        row("mean image", values(unseen, "mean_image_mse"), coursework[0]["mean_image_mse"], []),
-        row("PCA-128, on the faces", values(unseen, "pca_mse"), coursework[0]["pca_mse"], []),
-        row("PCA-128, on the best preset's images", values(best_unseen, "pca_mse"), best["pca_mse"], []),
-        row("plain implementation", [], plain[0]["test_mse"], plain),
-        row("coursework preset", values(unseen, "test_mse"), coursework[0]["test_mse"], coursework),
-        row(f"coursework preset, {auto[0]['precision']}", [], auto[0]["test_mse"], auto),
-        row("best preset, encoder alone", values(best_unseen, "test_mse"), best["test_mse"], bests),
-        row("best preset, refined latents", values(best_unseen, "refined_mse"), best["refined_mse"], bests),
+        row("mean image", "mean_image_mse", unseen["coursework"], coursework[0], []),
+        row("PCA-128, on the faces", "pca_mse", unseen["coursework"], coursework[0], []),
+        row("PCA-128, on the best preset's images", "pca_mse", unseen["best"], best, []),
+        row("plain implementation", "test_mse", [], plain[0], plain),
+        row("coursework preset", "test_mse", unseen["coursework"], coursework[0], coursework),
+        row("coursework's network, trained as the best preset", "test_mse", unseen["convolutional"], None, []),
+        row("best preset, encoder alone", "test_mse", unseen["best"], best, bests),
+        row("best preset, refined latents", "refined_mse", unseen["best"], best, bests),
     ]
     ratios = {
-        "refined to PCA, per seed": [run["refined_mse"] / run["pca_mse"] for run in best_unseen],
-        "encoder alone to PCA, per seed": [run["test_mse"] / run["pca_mse"] for run in best_unseen],
-        "coursework preset to plain, whole process": time_ratio(coursework, plain),
-        "best preset to plain, whole process": rows[-1]["process_seconds"] / rows[3]["process_seconds"],
+        "refined to PCA, per seed": [run["refined_mse"] / run["pca_mse"] for run in unseen["best"]],
+        "encoder alone to PCA, per seed": [run["test_mse"] / run["pca_mse"] for run in unseen["best"]],
         "precision of the best preset": best["precision"],
-        "coursework preset, auto precision, to plain, whole process": time_ratio(auto, plain),
-        "below the coursework's 0.0168, to plain": time_ratio(first, plain),
-        "test MSE of those runs": max(values(first, "test_mse")),
     }
-    print(table(rows))
-    print(*(f"{name}: {value}" for name, value in ratios.items()), sep="\n")
-    return {**best["machine"], "quick": config.quick, "rows": rows, "ratios": ratios}
+    print(*rows, *(f"{name}: {value}" for name, value in ratios.items()), sep="\n")
+    return {**best["machine"], "rows": rows, "ratios": ratios}
 
 
 def measure_styles(config: Config) -> dict:
@@ -179,12 +149,10 @@ def measure_styles(config: Config) -> dict:
 
 def main(config: Config) -> dict:
     """Measure everything except styles, or these. Returns what results.json holds."""
-    if config.quick:
-        tiny = {"seeds": 2, "repeats": 1, "epochs": 2, "steps": 6, "style_steps": 6}
-        config = replace(config, **tiny, out=config.out / "quick")
     config.out.mkdir(parents=True, exist_ok=True)
     path, remedy = config.out / "results.json", "--styles adds to the record of a whole run; make that first"
-    results = runs.read_json(path, remedy) | {"styles": measure_styles(config)} if config.styles else measure(config)
+    results = runs.read_json(path, remedy) if config.styles or path.exists() else {}
+    results |= {"styles": measure_styles(config)} if config.styles else measure(config)
     runs.write_json(path, results)
     return results
 

@@ -1,14 +1,13 @@
 """The experiments that the coursework recommends but does not do, each with a verdict on its hypotheses.
 
     python -m studies.experiments dropout             # or another name of studies/hypotheses.py
-    python -m studies.experiments data --preset best  # the other network
     RAY_ADDRESS=... python -m studies.experiments latent --ray  # on a cluster; needs requirements-ray.txt
 
 A network is trained and tested on emoji it has never seen, next to a PCA of the same training images with as many
 components. Every setting meets the same seeds; a seed decides the fold and the weights, so verdicts are on paired
-differences. They are given after 300, 1,000 and 3,000 steps, and the last counts. Writes runs/experiments/NAME.json and
-plots/experiment_NAME.png, for the best preset NAME_best; finished trials are kept in runs/experiments/trials/ and not
-computed again. Expect 15 to 25 minutes each on 2 cores, and an hour for styles, which needs requirements-noto.txt."""
+differences. Writes runs/experiments/NAME.json and plots/experiment_NAME.png; finished trials are kept in
+runs/experiments/trials/ and not computed again. Expect minutes with a GPU and up to an hour on 2 cores; styles needs
+requirements-noto.txt."""
 
 import contextlib
 import hashlib
@@ -29,7 +28,7 @@ from lab import cli, figures, runs, training
 from lab.cli import UserError
 from studies.hypotheses import EXPERIMENTS
 from studies.trial import Trial, fold_of, measure, trial_of
-from studies.verdicts import finding, judge, summary, table
+from studies.verdicts import comparison, judge, labelled, summary, table
 
 QUICK_SEEDS, QUICK_STEPS = 2, 3
 PROJECT = Path(__file__).parent.parent
@@ -41,7 +40,6 @@ class Config:
     """Vary one setting of a network on unseen emoji and judge what the coursework expects of it."""
 
     name: tyro.conf.Positional[Literal[tuple(EXPERIMENTS)]]  # which experiment
-    preset: Literal["coursework", "best"] = "coursework"  # whose network and training is varied
     source: str = "twemoji"  # twemoji, openmoji, noto, hub, or the path of your own parquet file or folder
     seeds: int = 5  # folds and weights, from seed 0 upwards
     quick: bool = False  # two seeds, three steps of training, everything in runs/: to see that it works
@@ -128,16 +126,19 @@ def compute(trials: dict[Key, Trial], config: Config) -> dict[Key, dict]:
 
 
 def settings_of(config: Config) -> dict[str, Trial]:
-    """The experiment's settings as trials of seed 0. Raises UserError, before any training, for what has none."""
+    """The experiment's settings as trials of seed 0. Raises UserError, before any training, for too few pictures."""
     changes = {"source": config.source, "device": str(training.choose_device(config.device))}
     changes |= {"steps": QUICK_STEPS} if config.quick else {}
     settings = EXPERIMENTS[config.name].settings
-    trials = {name: trial_of(setting, config.preset, **changes) for name, setting in settings.items()}
-    if len(set(trials.values())) < len(trials):
-        raise UserError(f"the {config.preset} preset has no {config.name} to vary; try --preset coursework")
+    trials = {name: trial_of(setting, **changes) for name, setting in settings.items()}
     for trial in trials.values():
         fold_of(trial)  # too few emoji are an error now, not in a worker
     return trials
+
+
+def draw(record: dict, path: Path) -> Path:
+    """The figure of a record."""
+    return figures.experiment(labelled(record["rows"]), record["hypotheses"], record["varied"], path)
 
 
 def main(config: Config) -> dict:
@@ -155,14 +156,13 @@ def main(config: Config) -> dict:
     judged = [judge(hypothesis, values) for hypothesis in experiment.hypotheses]
     print(table(rows, experiment.varied))
     for outcome in judged:
-        print(f"{outcome['letter']}, {outcome['text']}: {finding(outcome)}")
-    name = config.name if config.preset == "coursework" else f"{config.name}_{config.preset}"
-    print("figure", figures.experiment(rows, judged, experiment.varied, config.plots / f"experiment_{name}.png"))
-    about = {"command": runs.command_line(), "experiment": config.name, "preset": config.preset}
+        print(f"{outcome['letter']}, {outcome['text']}: {comparison(outcome)}, by itself {outcome['verdict']}")
+    about = {"command": runs.command_line(), "experiment": config.name}
     about |= {"varied": experiment.varied, "torch": torch.__version__, "processor": runs.processor()}
     about |= {"device": rows[0]["trial"]["device"], "source": config.source, "quick": config.quick}
     record = about | {"seeds": config.seeds, "rows": rows, "hypotheses": judged}
-    runs.write_json(config.out / f"{name}.json", record)
+    runs.write_json(config.out / f"{config.name}.json", record)
+    print("figure", draw(record, config.plots / f"experiment_{config.name}.png"))
     return record
 
 

@@ -1,7 +1,7 @@
 """What the experiments vary, and what the coursework expects of it: settings and hypotheses, as data alone.
 
-A setting is what differs from the preset's training (studies/trial.py says what can differ). A new experiment is one
-entry in EXPERIMENTS."""
+A setting is what differs from the coursework's training (studies/trial.py says what can). A new experiment is one entry
+in EXPERIMENTS."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -121,7 +121,7 @@ EXPERIMENTS = {
     ),
     "latent": Experiment(
         "numbers in the latent",
-        {str(latent): CLASSIFIER | {"latent": latent} for latent in (64, 128, 512)},
+        {str(latent): CLASSIFIER | {"latent": latent} for latent in (64, 128, 256, 512)},
         (
             H("2f.2", "larger latents classify better", "balanced_accuracy", "512", "higher", "128"),
             H("2f.2", "larger latents reconstruct worse", "mse", "512", "higher", "128"),
@@ -129,3 +129,9 @@ EXPERIMENTS = {
         ),
     ),
 }  # fmt: skip
+
+COMPARED = {  # questions of `multiTaskModel.py --compare`, after its 10 epochs
+    "coursework": H("2e", "classification competes in 10 epochs, coursework's order", "mse", "0.5", "higher", "0"),
+    "unseen": H("2e", "classification competes in 10 epochs, on unseen emoji", "mse", "0.5", "higher", "0"),
+    "probe": H("2e", "the classification loss structures the latent", "balanced_accuracy", "0.5", "higher", "0"),
+}

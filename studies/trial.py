@@ -1,4 +1,4 @@
-"""One trial of an experiment: a preset's training, with what the experiment varies, tested on emoji it has never seen.
+"""One trial of an experiment: the coursework's training, with what is varied, tested on emoji it has never seen.
 
 Nothing here is run by itself: `python -m studies.experiments NAME` computes many trials."""
 
@@ -75,20 +75,13 @@ class Trial(TrainingOptions):
     device: str = "cpu"
 
     def recorded(self) -> dict:
-        """The trial as JSON has it, without the options of the other preset."""
+        """The trial as JSON has it, without the best preset's options."""
         return json.loads(json.dumps({name: value for name, value in asdict(self).items() if value is not None}))
 
 
-def trial_of(setting: dict, preset: str, **changes) -> Trial:
-    """The trial of an experiment's setting, with everything decided.
-    The best preset has no dropout, and instead of copies it augments anew at every step. So that settings differ in one
-    thing, it augments as the coursework does, and has one network and learning rate for all numbers of styles."""
-    trial = Trial(**setting, preset=preset, **changes)
-    if preset == "best":
-        same = {"network": "residual", "learning_rate": 0.015, "shift": 0.0, "mixing": 0.0}
-        others = None if trial.images == "all" else 0.0  # None: as many as the preset has
-        trial = replace(trial, **same, other_pictures=others, dropout=None, copies="none")
-    return resolve_defaults(trial)
+def trial_of(setting: dict, **changes) -> Trial:
+    """The trial of an experiment's setting, with everything decided."""
+    return resolve_defaults(Trial(**setting, **changes))
 
 
 @lru_cache(4)
@@ -115,9 +108,7 @@ def fold_of(trial: Trial) -> Splits:
 
 
 def splits_of(trial: Trial, fold: Splits) -> Splits:
-    """What the preset trains on: for the coursework the fold's, or all that show no tested emoji, with their copies."""
-    if trial.preset == "best":
-        return fold
+    """What is trained on: the fold's pictures, or all that show no tested emoji, with their copies."""
     pictures, train, test = fold.pictures, fold.train.emoji, fold.test.emoji
     if trial.images == "all":
         pictures = data.all_pictures(trial.source, trial.also, trial.skip_bad)

@@ -1,6 +1,6 @@
 """What came out of an experiment: verdicts on its hypotheses, and means and spreads of its settings, as text.
 
-A trial's metrics are numbers, and lists over the steps at which it was tested (CURVES). Needs no torch."""
+A trial's metrics are numbers, and lists over the steps at which it was tested (CURVES)."""
 
 from dataclasses import asdict
 from typing import Sequence
@@ -8,9 +8,8 @@ from typing import Sequence
 import numpy as np
 
 from lab.statistics import holm, mean_and_interval
-from studies.hypotheses import Hypothesis
+from studies.hypotheses import COMPARED, Hypothesis
 
-BUDGETS = (300, 1000, 3000)  # steps after which there are verdicts; the last one counts
 TEST_TO_TRAIN = 1 / 4  # of five folds
 CURVES = ("mse", "copies_mse", "train_mse", "unseen_style_mse", "balanced_accuracy")
 METRICS = {
@@ -39,51 +38,42 @@ def verdict(low: float, high: float, expected: str) -> str:
     return "supported" if (low > 0) == (expected == "higher") else "contradicted"
 
 
-def at(metrics: dict, steps: int) -> dict:
-    """A trial's numbers after so many steps, with the gap between unseen and training emoji."""
-    i = metrics["steps"].index(steps)
-    then = {name: values[i] if name in CURVES and values else values for name, values in metrics.items()}
-    then.pop("steps")
-    return {**then, "gap": then["mse"] - then["train_mse"]}
+def at_end(metrics: dict) -> dict:
+    """A trial's numbers after its last step, with the gap between unseen and training emoji."""
+    end = {name: values[-1] if name in CURVES and values else values for name, values in metrics.items()}
+    end.pop("steps")
+    return {**end, "gap": end["mse"] - end["train_mse"]}
 
 
-def compare(differences: list[float], expected: str) -> dict:
-    """The mean of paired differences over the seeds, its intervals, the two-sided p, and the verdicts.
-    The interval is corrected for the training emoji that folds share; the `plain_` one is not."""
+def compare(differences: list[float], expected: str, test_to_train: float = TEST_TO_TRAIN) -> dict:
+    """The mean of paired differences over the seeds, its interval, the two-sided p, and the verdict of this one alone.
+    The interval is corrected for the training emoji that folds or splits share (see `mean_and_interval`)."""
     from scipy import stats  # takes half a second to import
 
-    outcome = {"differences": differences}
-    for prefix, test_to_train in (("plain_", 0.0), ("", TEST_TO_TRAIN)):
-        mean, half = mean_and_interval(differences, test_to_train)
-        low, high = mean - half, mean + half
-        outcome |= {f"{prefix}interval": [low, high], f"{prefix}verdict": verdict(low, high, expected)}
-    freedom = len(differences) - 1
+    mean, half = mean_and_interval(differences, test_to_train)
+    low, high, freedom = mean - half, mean + half, len(differences) - 1
     error = half / stats.t.ppf(0.975, freedom)
     p = 2 * stats.t.sf(abs(mean) / error, freedom) if error else float(mean == 0)
+    outcome = {"differences": differences, "interval": [low, high], "verdict": verdict(low, high, expected)}
     return {**outcome, "mean": mean, "p": float(p)}
 
 
 def judge(hypothesis: Hypothesis, values: dict[str, list[dict]]) -> dict:
-    """The verdict on a hypothesis after the most steps, and on the way there.
-    `values` are the metrics of the trials, in the order of the seeds, by setting."""
-    tested = values[hypothesis.setting][0]["steps"]
-    steps, by_steps = sorted({*BUDGETS} & {*tested} | {tested[-1]}), {}
-    for k in steps:
-        ours, reference = (
-            [at(metrics, k)[hypothesis.metric] for metrics in values[setting]]
-            for setting in (hypothesis.setting, hypothesis.reference)
-        )
-        differences = [one - other for one, other in zip(ours, reference, strict=True)]
-        by_steps[str(k)] = compare(differences, hypothesis.expected)
+    """The verdict on a hypothesis. `values` are the metrics of the trials, in the order of the seeds, by setting."""
+    ours, reference = (
+        [at_end(metrics)[hypothesis.metric] for metrics in values[setting]]
+        for setting in (hypothesis.setting, hypothesis.reference)
+    )
+    differences = [one - other for one, other in zip(ours, reference, strict=True)]
     about = {**asdict(hypothesis), "label": METRICS[hypothesis.metric]}
-    return {**about, **by_steps[str(steps[-1])], "by_steps": by_steps}
+    return about | compare(differences, hypothesis.expected)
 
 
 def summary(setting: str, trial: dict, values: list[dict]) -> dict:
-    """A setting's row in the record: its values after the most steps, over the seeds, and its curves.
+    """A setting's row in the record: its values after the last step, over the seeds, and its curves.
     `trial` are its options; `values` the metrics of its trials, where None stands for what was not taught."""
     steps = values[0]["steps"]
-    ends = [at(metrics, steps[-1]) for metrics in values]
+    ends = [at_end(metrics) for metrics in values]
     curves = [name for name in CURVES if values[0].get(name)]
     return {
         "setting": setting,
@@ -92,6 +82,16 @@ def summary(setting: str, trial: dict, values: list[dict]) -> dict:
         "steps": steps,
         "curves": {name: [[round(value, 5) for value in one[name]] for one in values] for name in curves},
     }
+
+
+def compared(record: dict) -> list[dict]:
+    """The judged questions of `multiTaskModel.py --compare`, from its record."""
+    outcomes, sizes = record["compare"] | {"probe": record["linear_probe"]}, {"coursework": 1 / 3}
+    return [
+        asdict(asked) | {"of": "compare"}
+        | compare(list(outcomes[name]["differences"]), asked.expected, sizes.get(name, TEST_TO_TRAIN))
+        for name, asked in COMPARED.items()
+    ]  # fmt: skip
 
 
 def corrected(hypotheses: Sequence[dict]) -> list[dict]:
@@ -108,28 +108,30 @@ def comparison(judged: dict) -> str:
     digits = 3 if "accuracy" in judged["metric"] else 4
     low, high = (f"{bound:+.{digits}f}" for bound in judged["interval"])
     metric, setting, reference = METRICS[judged["metric"]], judged["setting"], judged["reference"]
-    return f"{metric}({setting}) - {metric}({reference}) = {judged['mean']:+.{digits}f}, 95% CI [{low}, {high}]"
-
-
-def finding(judged: dict) -> str:
-    """The verdict on a hypothesis after the most steps, the numbers behind it, and the verdicts on the way."""
-    *earlier, _ = judged["by_steps"].items()
-    before = "".join(f"; after {int(steps):,} steps: {one['verdict']}" for steps, one in earlier)
-    return f"{comparison(judged)}: {judged['verdict']} (shared folds ignored: {judged['plain_verdict']}{before})"
+    return f"{metric}, {setting} minus {reference}: {judged['mean']:+.{digits}f} [{low}, {high}]"
 
 
 def sentence(judged: dict) -> str:
-    """A comparison and the verdict that counts, of a hypothesis as `corrected` gives it."""
-    alone = (
-        f" after Holm's correction (alone: {judged['verdict']})" if judged["verdict"] != judged["holm_verdict"] else ""
-    )
-    return f"{comparison(judged)}: **{judged['holm_verdict']}**{alone}"
+    """A comparison and the verdict that counts, of a hypothesis as `corrected` gives it: bold if it is decided."""
+    counts, alone = judged["holm_verdict"], judged["verdict"]
+    if counts == "undecided":
+        return f"{comparison(judged)}, undecided" + (f" (by itself {alone})" if alone != counts else "")
+    return f"{comparison(judged)}, **{counts}**"
 
 
 def verdict_list(hypotheses: list[dict]) -> str:
     """Verdicts as a Markdown list."""
     claims = {f"*{one['text'][0].upper()}{one['text'][1:]}* ({one['letter']})": one for one in hypotheses}
     return "\n".join(f"- {claim}. {sentence(one)}." for claim, one in claims.items())
+
+
+def labelled(rows: list[dict]) -> list[dict]:
+    """A record's rows, whose settings say how many components PCA had where that is not the latent's size."""
+    found = []
+    for row in rows:
+        k = sorted({*row["values"].get("pca_components", [])} - {row["trial"].get("latent")})
+        found.append(row | {"setting": row["setting"] + (f" (PCA: k = {' or '.join(map(str, k))})" if k else "")})
+    return found
 
 
 def cell(name: str, values: list) -> str:
@@ -145,5 +147,6 @@ def table(rows: list[dict], varied: str) -> str:
     """The rows of a record, means and spreads over the seeds, as a Markdown table."""
     columns = [name for name in COLUMNS if any(name in row["values"] for row in rows)]
     lines = [[varied, *(COLUMNS[name] for name in columns)], ["---"] * (len(columns) + 1)]
-    lines += [[row["setting"], *(cell(name, row["values"].get(name, [None])) for name in columns)] for row in rows]
+    for row in labelled(rows):
+        lines.append([row["setting"], *(cell(name, row["values"].get(name, [None])) for name in columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -151,12 +151,9 @@ def test_holms_correction_by_hand():
 
 
 def test_the_spread_of_numbers_over_runs():
-    of_both = {"test": 20, "train": 60, "source": "x"}
+    of_both = {"source": "x"}
     runs = [{**of_both, "test_mse": 0.02, "pca_mse": 0.01, "a": {"b": 1}, "skipped": True}]
     runs += [{**of_both, "test_mse": 0.04, "pca_mse": 0.02, "a": {"b": 2}, "only_here": 1}]
     found = statistics.spread(runs)
-    assert set(found["values"]) == {"test_mse", "pca_mse", "test", "train", "a.b"} and found["n"] == 2
+    assert set(found["values"]) == {"test_mse", "pca_mse", "a.b"} and found["n"] == 2
     assert found["mean"]["a.b"] == 1.5 and found["std"]["a.b"] == pytest.approx(0.5**0.5)
-    half = 12.7062047 * (0.5e-4 * (1 / 2 + 1 / 3)) ** 0.5  # t of 1 degree of freedom, variance of 0.01 and 0.02
-    assert found["minus_pca"] == pytest.approx(0.015)
-    assert found["minus_pca_interval"] == pytest.approx([0.015 - half, 0.015 + half])

