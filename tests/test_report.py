@@ -16,7 +16,8 @@ from conftest import ROOT, assert_one_line
 from lab.cli import UserError
 from lab.statistics import holm
 
-PAGES = ("README.md", "REPORT.md", "docs/data.md", "docs/runs.md", "docs/extending.md")
+DOCS = ("setup", "course", "data", "runs", "extending")
+PAGES = ("README.md", "REPORT.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in DOCS))
 TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 RECORDS = {name: json.loads((ROOT / report.RECORDS / f"{name}.json").read_text()) for name in report.RUNS}
 
