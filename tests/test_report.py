@@ -16,8 +16,7 @@ from conftest import ROOT, assert_one_line
 from lab.cli import UserError
 from lab.statistics import holm
 
-DOCS = ("setup", "course", "data", "runs", "extending")
-PAGES = ("README.md", "REPORT.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in DOCS))
+PAGES = ("README.md", "REPORT.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 RECORDS = {name: json.loads((ROOT / report.RECORDS / f"{name}.json").read_text()) for name in report.RUNS}
 
