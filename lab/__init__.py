@@ -6,8 +6,8 @@ import sys
 import tempfile
 
 if importlib.util.find_spec("tyro") is None:
-    setup = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt -c constraints.txt; use .venv/bin/python"
-    print(f"error: a package is not installed; run {setup}", file=sys.stderr)
+    setup = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt -c constraints.txt"
+    print(f"error: a package is not installed; run {setup}, then use .venv/bin/python", file=sys.stderr)
     sys.exit(2)
 if os.path.expanduser("~") == "~":  # no HOME and no name for the user, as in some containers
     os.environ["HOME"] = tempfile.gettempdir()
