@@ -6,8 +6,8 @@ import sys
 import tempfile
 
 if importlib.util.find_spec("tyro") is None:
-    setup = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt, then use .venv/bin/python"
-    print(f"error: a package is not installed; run {setup}", file=sys.stderr)
+    setup = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt -c constraints.txt"
+    print(f"error: a package is not installed; run {setup}, then use .venv/bin/python", file=sys.stderr)
     sys.exit(2)
 os.environ.setdefault("HOME", tempfile.gettempdir())  # some containers have none
 # Other packages read these when they are imported, so a script imports a module of ours before torch.

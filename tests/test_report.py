@@ -17,7 +17,7 @@ from conftest import ROOT, assert_one_line
 from lab.cli import UserError
 from lab.statistics import holm
 
-PAGES = ("README.md", "REPORT.md", "docs/data.md", "docs/runs.md", "docs/extending.md")
+PAGES = ("README.md", "REPORT.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
 RECORDS = {name: json.loads((ROOT / report.RECORDS / f"{name}.json").read_text()) for name in report.RUNS}
 
