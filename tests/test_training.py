@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,13 +81,6 @@ SEVERAL_STYLES = dict(network="informed", steps=3000, batch_size=16, learning_ra
 )
 def test_an_option_left_out_has_its_presets_value(kind, given, expected):
     assert expected.items() <= vars(options(kind, **given)).items()
-
-
-@pytest.mark.parametrize("seconds, faster", [(0.3, True), (0.9, False), (100.0, False)])
-def test_bfloat16_is_taken_where_it_is_measured_to_be_faster(monkeypatch, seconds, faster):
-    laps = iter([0.0, 1.0] * 4 + [0.0, seconds] * 4)  # of float32, then of bfloat16
-    monkeypatch.setattr(best, "time", SimpleNamespace(thread_time=lambda: next(laps)))
-    assert best.cpu_has_bfloat16.__wrapped__() == faster
 
 
 @pytest.mark.portable
