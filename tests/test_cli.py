@@ -30,21 +30,6 @@ SCRIPTS = (data, autoencoder, multiTaskModel, composite, analogies, bench, exper
 CATS = "--keyword 'cat face' --copies 1 --epochs 1 --latent 4"
 
 
-UNREADABLE = [
-    (data, "--split emoji", "'unseen'"),  # the old spellings are refused
-    (autoencoder, "--preset report", "'coursework', 'best'"),
-    (autoencoder, "--epoch 3", "--epochs"),
-    (autoencoder, "--epochs many", "'many'"),
-    (experiments, "nothing", "nothing"),
-]
-
-
-@pytest.mark.parametrize("script, arguments, message", UNREADABLE)
-def test_a_line_that_cannot_be_parsed_is_explained(command, script, arguments, message):
-    status, output, error = command(script, *arguments.split())
-    assert status == 2 and message in error and "--help" in error and not output
-
-
 MISTAKES = [
     (data, "--seed -1", "--seed is -1; it must be at "),
     (data, "--source auto", "--source 'auto' does not exist; take twemoji, openmoji"),
@@ -151,7 +136,7 @@ def test_help_lists_every_option(command, script):
 
 
 @pytest.mark.parametrize("arguments, status, message", [(["--skip"], 2, "--skip-bad"), (["--help"], 0, "--skip-bad")])
-def test_a_terminal_of_80_columns(tmp_path, arguments, status, message):
+def test_a_mistyped_option_and_help_on_a_terminal_of_80_columns(tmp_path, arguments, status, message):
     pty = pytest.importorskip("pty", reason="not on Windows")
     ours, theirs = pty.openpty()
     result = subprocess.Popen(
