@@ -19,6 +19,7 @@ import torch
 
 import autoencoder
 import data
+from lab import figures
 from lab.pictures import SIZE, Pictures, generator
 
 torch.set_num_threads(1)  # for networks this small a second thread only waits
@@ -56,6 +57,14 @@ def tiny_run(tmp_path_factory) -> Path:
     tiny = {"keyword": "cat face", "copies": 1, "epochs": 2, "latent": 4, "batch_size": 8, "device": "cpu"}
     autoencoder.main(autoencoder.Config(**tiny, out=folder / "run", plots=folder / "plots"))
     return folder / "run"
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> set[str]:
+    """The names of the figures, which are not drawn: that is most of a tiny run's time."""
+    names = set()
+    monkeypatch.setattr(figures, "save", lambda figure, path: names.add(path.name))
+    return names
 
 
 @pytest.fixture

@@ -14,25 +14,20 @@ from lab.options import DataOptions
 from lab.pictures import Part, generator
 
 
-@pytest.mark.parametrize(
-    "text, expected",
-    [
-        ("SMILING FACE WITH HEART-SHAPED EYES", 0),
-        ("GRINNING FACE", 0),
-        ("loudly crying face", 1),
-        ("SLIGHTLY FROWNING FACE", 1),
-        ("smiling cat face with open mouth", None),
-        ("neutral face", None),
-    ],
-)
-def test_the_class_is_in_the_description(text, expected):
-    assert classes.class_of(normalise(text)) == expected
+NAMED = {
+    "SMILING FACE WITH HEART-SHAPED EYES": 0,
+    "GRINNING FACE": 0,
+    "loudly crying face": 1,
+    "SLIGHTLY FROWNING FACE": 1,
+    "smiling cat face with open mouth": None,
+    "neutral face": None,
+}
 
 
 def test_twemoji_has_18_happy_and_5_sad_emoji(faces, made):
     pictures, labels = classes.classify(faces)
     assert labels.bincount().tolist() == [18, 5] and len(pictures) == 23
-    assert [classes.class_of(name) for name in pictures.names] == labels.tolist()
+    assert {text: classes.class_of(normalise(text)) for text in NAMED} == NAMED
     with pytest.raises(UserError, match="matches both classes, happy and sad"):
         classes.classify(made(["crying face with a smiling face"]))
     like = made(["happy face", "grinning face", "sad face 1", "sad face 2"])
@@ -117,15 +112,6 @@ def test_the_interval_of_one_recall_is_jeffreys(right, count):
     expected = stats.beta(right + 0.5, count - right + 0.5).ppf([0.025, 0.975])
     found = statistics.balanced_accuracy_interval(np.zeros(count), correct, seed=0)
     assert found == pytest.approx(tuple(expected), abs=0.005)
-
-
-def test_the_interval_of_a_balanced_accuracy_holds_it_and_shrinks_with_more_emoji():
-    labels, correct = np.repeat([0, 1], (18, 5)), np.ones(23)
-    correct[0] = 0
-    low, high = statistics.balanced_accuracy_interval(labels, correct, 0)
-    assert low < (17 / 18 + 1) / 2 and high < 1
-    narrow = np.ptp(statistics.balanced_accuracy_interval(labels.repeat(10), correct.repeat(10), 0))
-    assert narrow < (high - low) / 2
 
 
 @pytest.mark.long

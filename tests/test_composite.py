@@ -11,9 +11,8 @@ from PIL import Image
 
 import composite
 import data
-from conftest import ROOT, assert_one_line
-from lab import arithmetic, figures, names, networks, training
-from lab.classes import MultiTaskAutoencoder
+from conftest import ROOT
+from lab import arithmetic, names, training
 from lab.options import DataOptions
 from lab.pictures import to_float
 
@@ -27,16 +26,13 @@ OTHER_OPTIONS = [
 
 
 @pytest.fixture(autouse=True)
-def drawn(monkeypatch, faces, everything):
-    """The names of the figures, which are not drawn. And Twemoji is decoded once for all tests."""
-    paths, load, decoded = set(), data.load_pictures, {("twemoji", "face"): faces, ("twemoji", ""): everything}
+def twemoji_is_decoded_once(monkeypatch, drawn, faces, everything):
+    load, decoded = data.load_pictures, {("twemoji", "face"): faces, ("twemoji", ""): everything}
 
     def load_once(source="twemoji", keyword=None, skip_bad=False):
         return decoded.get((source, keyword)) or load(source, keyword, skip_bad)
 
     monkeypatch.setattr(data, "load_pictures", load_once)
-    monkeypatch.setattr(figures, "save", lambda figure, path: paths.add(path.name))
-    return paths
 
 
 @pytest.fixture
@@ -46,6 +42,7 @@ def config(tiny_run, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_composite_whose_true_picture_is_known(config, method, drawn):
+    assert get_args(composite.Config.__annotations__["method"]) == METHODS == tuple(arithmetic.FORMULAS)
     metrics = composite.main(replace(config, method=method))
     assert json.loads((config.out / "metrics.json").read_text()) == metrics and drawn == FIGURES
     assert metrics["truth"] == "smiling cat face with heart shaped eyes" and "truth_in_training" in metrics
@@ -83,14 +80,9 @@ def test_the_pretrained_network_brings_the_cat_nearer_to_its_truth(command, tmp_
     assert metrics["mse_to_truth"] == pytest.approx(0.026, abs=0.001)  # of the unchanged target 0.04
 
 
-def test_part_2s_latent(config, tiny_run, faces, tmp_path):
-    folder = shutil.copytree(tiny_run, tmp_path / "multitask")
-    networks.save(MultiTaskAutoencoder(networks.ConvAutoencoder(latent=3)), faces, folder)
-    about = json.loads((folder / "run.json").read_text())
-    about["config"] |= {"keyword": "face", "copies": "none"}
-    (folder / "run.json").write_text(json.dumps(about))
-    metrics = composite.main(replace(config, model=folder))
-    assert metrics["latent"] == 3 and not metrics["truth_in_training"]  # a cat is neither happy nor sad
+def test_part_2s_latent(config):
+    metrics = composite.main(replace(config, model=ROOT / "pretrained/multitask"))
+    assert metrics["latent"] == 128 and not metrics["truth_in_training"]  # a cat is neither happy nor sad
 
 
 def test_ones_own_pictures_beside_a_pca_of_the_networks(config, everything, tmp_path):
@@ -133,25 +125,3 @@ def test_over_seeds_by_the_networks_of_these_seeds(command, tiny_run, tmp_path):
     status, output, error = command(composite, "--model", "networks", "--seeds", 2, "--out", "composites")
     assert status == 0 and "mse to truth: " in output and "± 0.0000, n = 2" in output, error
     assert '"model": "networks/seed-1"' in (tmp_path / "composites/seed-1/run.json").read_text()
-
-
-def test_every_method_has_a_formula_and_a_clause_in_the_help(command):
-    assert get_args(composite.Config.__annotations__["method"]) == METHODS == tuple(arithmetic.FORMULAS)
-    output = command(composite, "--help")[1]
-    assert all(f"{method}: " in output for method in METHODS)
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (("--target", "smilling cat face"), "may mean 3 emoji; did you mean smiling cat face with open mouth, "),
-        (("--featured", "grinning face"), "--baseline and --featured are both 'grinning face'"),
-        (("--model", "unfinished"), "the training in unfinished is not finished; --resume it"),
-    ],
-)
-def test_what_cannot_be_composed_is_one_line(command, tiny_run, tmp_path, arguments, message):
-    shutil.copytree(tiny_run, tmp_path / "unfinished")
-    (tmp_path / "unfinished/metrics.json").unlink()
-    model = () if "--model" in arguments else ("--model", tiny_run)
-    assert_one_line(command(composite, *model, *arguments), message)
-    assert not (tmp_path / "runs").exists()

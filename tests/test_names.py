@@ -28,8 +28,8 @@ def test_a_query_finds_one_emoji(faces, query, expected):
     assert faces.names[find(faces.names, query)] == expected
 
 
-def test_a_short_name_in_colons_goes_before_a_name(everything):
-    assert [everything.names[find(everything.names, query)] for query in ("cat", ":cat:")] == ["cat", "cat face"]
+def test_a_short_name_in_colons_goes_before_a_name():
+    assert [find(["cat face", "cat"], query) for query in (":cat:", "cat")] == [0, 1]
 
 
 def test_a_skin_tone_finds_the_twin_with_its_code_points(faces):
@@ -73,24 +73,12 @@ def test_numbered_names_and_thin_icons_are_not_twins(made):
     assert twin_keys(["a", "b", "c", "d"], icons) == ["a", "b", "b", "d"]
 
 
-def test_twins_share_a_name_or_a_picture_as_it_is_or_mirrored(made):
+def test_twins_share_a_name_or_a_picture_as_it_is_or_mirrored(made, monkeypatch):
     """Also over others: a is like b, b is like c, c has the name of d, and d is e mirrored; f is alone."""
+    monkeypatch.setattr(names, "CHUNK", 2)  # pictures are compared in several chunks
     a, d, f = made([""] * 3).images.clamp(max=250)
     images = torch.stack([a, a + 2, a + 4, d, d.flip(2), f])
     assert twin_keys(["e", "b", "cat face type 3", "cat face type 4", "a", "f"], images) == ["a"] * 5 + ["f"]
-
-
-def test_twins_are_those_of_comparing_every_pair(made, monkeypatch):
-    """Steps of brightness on both sides of what counts as alike, some mirrored, compared in several chunks."""
-    monkeypatch.setattr(names, "CHUNK", 3)
-    steps = torch.tensor([30, 70, 82, 0, 5, 93, 35, 10]).to(torch.uint8)
-    images = made([""]).images.clamp(max=150) + steps.view(-1, 1, 1, 1)
-    images[1::3] = images[1::3].flip(3)
-    flat, mirrored = (view.flatten(1).double() / 255 for view in (images, images.flip(3)))
-    alike = sum((view[:, None] - flat).square().mean(2) < names.ALIKE_MSE for view in (flat, mirrored)) > 0
-    connected = torch.linalg.matrix_power(alike.double(), 8) > 0
-    expected = [f"face {row.nonzero().min()}" for row in connected]
-    assert twin_keys([f"face {i}" for i in range(8)], images) == expected and 1 < len(set(expected)) < 8
 
 
 @pytest.mark.long
