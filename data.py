@@ -42,24 +42,19 @@ def load_pictures(source: str = "twemoji", keyword: str | None = None, skip_bad:
     decoded = [(row, image) for row in named if (image := sources.decode(row, skip_bad)) is not None]
     if not decoded:
         raise UserError(f"{source} has no picture for --keyword {keyword!r}; try another word, or '' for all")
-    names, codes = [normalise(row.text) for row, _ in decoded], [row.code for row, _ in decoded]
-    counts = {"skipped": len(named) - len(decoded), "left_out": len(rows) - len(named)}
-    images, described_by = torch.stack([image for _, image in decoded]), decoded[0][0].described_by
-    return Pictures(source, names, images, codes, [source] * len(names), keyword, described_by, **counts)
-
-
-def add_styles(pictures: Pictures, options: DataOptions) -> Pictures:
-    """The pictures, followed by those of further styles. Raises UserError."""
-    styles = [*options.also, *filter(None, [options.hold_out_style])]
-    if options.source in styles or len(set(styles)) < len(styles):
-        raise UserError("--source, --also and --hold-out-style name the same style twice; name each once")
-    return pictures.joined([load_pictures(style, pictures.keyword, options.skip_bad) for style in styles])
+    kept, images = zip(*decoded)
+    names, codes, by = [normalise(row.text) for row in kept], [row.code for row in kept], kept[0].described_by
+    counts = {"skipped": len(named) - len(kept), "left_out": len(rows) - len(named)}
+    return Pictures(source, names, torch.stack(images), codes, [source] * len(kept), keyword, by, **counts)
 
 
 def load_styles(options: DataOptions) -> Pictures:
     """The pictures of the source and of the further styles, without those held out. Raises UserError."""
+    styles = [*options.also, *filter(None, [options.hold_out_style])]
+    if options.source in styles or len(set(styles)) < len(styles):
+        raise UserError("--source, --also and --hold-out-style name the same style twice; name each once")
     pictures = load_pictures(options.source, options.keyword, options.skip_bad)
-    pictures = add_styles(pictures, options) if options.also or options.hold_out_style else pictures
+    pictures = pictures.joined([load_pictures(style, pictures.keyword, options.skip_bad) for style in styles])
     return pictures.without(options.hold_out) if options.hold_out else pictures
 
 
@@ -148,21 +143,16 @@ def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]
     return parts
 
 
-def too_few(pictures: Pictures, unseen: bool) -> str:
-    """Why the pictures cannot be split."""
-    found = f"--keyword {pictures.keyword!r} finds {len(pictures)} pictures in {pictures.source}"
-    names = f"{len(set(map(twin_key, pictures.names)))} names; those of one name or that look alike are one emoji"
-    found += f" with {names}, so they show {len(set(pictures.keys))}" if unseen else ""
-    return f"{found}; --split {'unseen' if unseen else 'coursework'} needs {FEWEST}"
-
-
 def split(pictures: Pictures, options: DataOptions) -> Splits:
     """Copy and split the pictures of every style as the options say. Raises UserError."""
     own, unseen = pictures.own, options.split == "unseen"
-    if (len(set(own.keys)) if unseen else len(own)) < FEWEST:
-        raise UserError(too_few(own, unseen))
+    emoji = len(set(own.keys)) if unseen else len(own)
+    if emoji < FEWEST:
+        found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}"
+        found += f", which show {emoji} emoji: those of one name or that look alike are one" if unseen else ""
+        raise UserError(f"{found}; --split {options.split} needs {FEWEST}")
     styles = list(dict.fromkeys(pictures.styles))
-    parts = (split_unseen if options.split == "unseen" else split_coursework)(pictures, options, styles)
+    parts = (split_unseen if unseen else split_coursework)(pictures, options, styles)
     trained = [parts[style][0] for style in styles if style != options.hold_out_style]
     train = Part(torch.cat([part.images for part in trained]), torch.cat([part.emoji for part in trained]))
     _, val, test = parts[pictures.source]

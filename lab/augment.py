@@ -31,11 +31,9 @@ def warp(images: torch.Tensor, degrees, flipped, scale, shift) -> torch.Tensor:
     cosine, sine = angle.cos() / scale, angle.sin() / scale
     x, y = shift.unbind(1)
     # affine_grid wants the way back: from a place in the result to its place in the picture
-    rows = [
-        torch.stack([mirror * cosine, -mirror * sine, mirror * (sine * y - cosine * x)], 1),
-        torch.stack([sine, cosine, -sine * x - cosine * y], 1),
-    ]
-    grid = nn.functional.affine_grid(torch.stack(rows, 1), images.shape, align_corners=False)
+    right = torch.stack([mirror * cosine, -mirror * sine, mirror * (sine * y - cosine * x)], 1)
+    down = torch.stack([sine, cosine, -sine * x - cosine * y], 1)
+    grid = nn.functional.affine_grid(torch.stack([right, down], 1), images.shape, align_corners=False)
     # What lies outside is 0; on the inverse that is white.
     return 1 - nn.functional.grid_sample(1 - images, grid, align_corners=False)
 
@@ -70,11 +68,8 @@ def hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     chroma = value - images.amin(1)
     red, green, blue = images.unbind(1)
     inverse = 1 / torch.where(chroma == 0, 1.0, chroma)
-    sixths = torch.where(
-        channel == 0,
-        (green - blue) * inverse,
-        torch.where(channel == 1, 2 + (blue - red) * inverse, 4 + (red - green) * inverse),
-    )
+    cases = [(green - blue) * inverse, 2 + (blue - red) * inverse, 4 + (red - green) * inverse]
+    sixths = torch.stack(cases).gather(0, channel[None])[0]
     start = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
     k = (start + (sixths + 6 * turns.view(-1, 1, 1))[:, None]) % 6
     return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
@@ -148,10 +143,8 @@ class Mixture:
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """`count` images augmented as the coursework's copies: what PCA is fitted to, as start and baseline."""
-        images = torch.empty(count, *self.faces.shape[1:], device=self.faces.device)
-        for part in images.split(256):
-            part.copy_(self.batch(len(part), generator, harder=False)[0])
-        return images.cpu()
+        sizes = map(len, torch.arange(count).split(256))
+        return torch.cat([self.batch(size, generator, harder=False)[0].cpu() for size in sizes])
 
 
 class LeakError(Exception):

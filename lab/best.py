@@ -3,7 +3,8 @@ only goes on from PCA; Muon; bfloat16 where the processor computes in it; refine
 
 import math
 import time
-from functools import lru_cache
+import timeit
+from functools import lru_cache, partial
 from typing import Callable
 
 import torch
@@ -141,17 +142,13 @@ def cpu_has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 faster than float32: measured, in a few hundredths of a second.
     One without it takes a hundred times as long, so the seconds of one thread decide, however busy the machine is. What
     the processor says of itself would not do: `ONEDNN_MAX_CPU_ISA=AVX2` makes a new one behave like an old one."""
-    threads, seconds = torch.get_num_threads(), {}
+    threads, seconds = torch.get_num_threads(), []
     torch.set_num_threads(1)
     for kind in (torch.float32, torch.bfloat16):
-        matrix, laps = torch.ones(192, 192, dtype=kind), []
-        for _ in range(4):
-            started = time.thread_time()
-            matrix @ matrix
-            laps.append(time.thread_time() - started)
-        seconds[kind] = min(laps[1:])
+        product = partial(torch.matmul, *2 * [torch.ones(192, 192, dtype=kind)])
+        seconds.append(min(timeit.repeat(product, timer=time.thread_time, repeat=4, number=1)))
     torch.set_num_threads(threads)
-    return seconds[torch.bfloat16] < 0.8 * seconds[torch.float32]
+    return seconds[1] < 0.8 * seconds[0]
 
 
 def resolve_precision(options: TrainingRun) -> str:

@@ -56,8 +56,8 @@ class TrainingOptions(DataOptions):
         super().__post_init__()
         require_range(1, 2**12, latent=self.latent)  # at most a third of the numbers of an image
         require_range(1, 2**63, epochs=self.epochs, steps=self.steps, batch_size=self.batch_size)
-        require_range(0, 1e6, learning_rate=self.learning_rate, weight_decay=self.weight_decay)
-        require_range(0, 1e6, refine_steps=self.refine_steps)
+        rates = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        require_range(0, 1e6, **rates, refine_steps=self.refine_steps)
         require_range(0, 1, other_pictures=self.other_pictures, shift=self.shift, mixing=self.mixing)
         require_range(0, 0.999, dropout=self.dropout)
         require_range(2, 2**63, pca_images=self.pca_images)

@@ -96,12 +96,11 @@ class Run:
         """`config` has the folder `out`. Raises UserError for a run there that must not be replaced or resumed."""
         self.folder, self.started, self.rows = config.out, time.monotonic(), []
         options = asdict(config) | ({"keyword": pictures.keyword} if hasattr(config, "keyword") else {})  # the one used
-        options = json.loads(json.dumps(options, default=str))
         self.about = {
             "command": command_line(),
             "source": resolve_source(pictures.source),
             "pictures": pictures.digest,
-            "config": options,
+            "config": json.loads(json.dumps(options, default=str)),
             "threads": torch.get_num_threads(),
             "processor": processor(),
             "versions": {name: version(name) for name in PACKAGES},
@@ -111,24 +110,22 @@ class Run:
         self.require_resumable(there) if getattr(config, "resume", False) else self.start(there, config.overwrite)
 
     def start(self, there: dict | None, overwrite: bool) -> None:
-        """Begin a run in the folder, which has nothing or the run `there`. Raises UserError."""
+        """Begin a run in the folder. Raises UserError if it holds anything but the run `there`, or if that would be
+        lost: it is unfinished, or finished with other options."""
         others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        finished, other = (self.folder / METRICS).exists(), differences(there, self.about)
+        fault = ""
         if others and there is None:
-            raise UserError(f"{self.folder} holds files of others ({', '.join(others[:3])}); give another --out")
-        if there and not overwrite:
-            self.refuse_to_lose(there)
+            fault = f"files of others ({', '.join(others[:3])}); give another --out"
+        elif self.checkpoints() and not finished and not overwrite:
+            fault = "an unfinished run; --resume continues it, --overwrite starts again"
+        elif finished and other and not overwrite:
+            fault = f"a finished run with other options ({other}); give another --out, or --overwrite"
+        if fault:
+            raise UserError(f"{self.folder} holds {fault}")
         for path in (*self.checkpoints(), self.folder / METRICS, self.folder / LOG):
             path.unlink(missing_ok=True)
         write_json(self.folder / RUN, self.about)
-
-    def refuse_to_lose(self, there: dict) -> None:
-        """Raise UserError if the run `there` is unfinished, or finished with other options."""
-        finished, other = (self.folder / METRICS).exists(), differences(there, self.about)
-        if self.checkpoints() and not finished:
-            raise UserError(f"{self.folder} holds an unfinished run; --resume continues it, --overwrite starts again")
-        if finished and other:
-            what = f"{self.folder} holds a finished run with other options ({other})"
-            raise UserError(f"{what}; give another --out, or --overwrite")
 
     def require_resumable(self, there: dict | None) -> None:
         """Raise UserError unless the folder holds this run, unfinished. Says if the machine has changed."""
@@ -184,7 +181,7 @@ def over_seeds(main: Callable, config) -> dict:
         raise UserError(f"{config.out} holds something else than these seeds; give another --out")
     config.out.mkdir(parents=True, exist_ok=True)
     write_json(config.out / RUN, there or {"config": asked})  # now: the first seed may be killed
-    metrics, first = [], None
+    metrics, first = [], {}
     for seed in range(config.seeds):
         folder = config.out / f"seed-{seed}"
         changes = {"seed": seed, "seeds": None, "out": folder, "plots": folder}
@@ -270,14 +267,12 @@ class Checkpoint:
         for i, optimizer in enumerate(self.optimizers):
             state = {}
             for j, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-                values = below(f"optimizer.{i}.{j}.")
-                if any(value.shape not in ((), parameter.shape) for value in values.values()):
-                    raise ValueError(f"the state of parameter {j} has another shape")
-                # Fused Adam reads its averages in the memory order of the parameter; safetensors are in plain order.
-                ordered = torch.empty_like(parameter, device="cpu")
-                state[j] = {
-                    name: ordered.clone().copy_(value) if value.shape else value for name, value in values.items()
-                }
+                state[j] = below(f"optimizer.{i}.{j}.")
+                for name, value in state[j].items():
+                    if value.shape not in ((), parameter.shape):
+                        raise ValueError(f"the state of parameter {j} has another shape")
+                    # Fused Adam reads its averages in the memory order of the parameter, not in safetensors' plain one.
+                    state[j][name] = torch.empty_like(parameter).copy_(value) if value.shape else value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         for i, generator in enumerate(self.generators):
             generator.set_state(tensors[f"generator.{i}"])

@@ -94,7 +94,7 @@ def test_same_seed_same_tensors_other_seed_others(made, split):
     "count, split, names, message",
     [
         (4, "coursework", "face {}", "finds 4 pictures in made; --split coursework needs 5"),
-        (9, "unseen", "face", "9 pictures in made with 1 names; those of one name .* show 1; --split unseen needs 5"),
+        (9, "unseen", "face", "9 pictures in made, which show 1 emoji: those of one name .*; --split unseen needs 5"),
         (9, "coursework", "face", None),  # copies are split, whatever they show
         (5, "unseen", "face {}", None),
     ],
