@@ -13,6 +13,7 @@ from typing import Sequence
 from lab import cli, sources  # before torch: lab sets the environment
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from lab.cli import UserError
 from lab.names import normalise, twin_key
@@ -75,7 +76,6 @@ def other_pictures(pictures: Pictures, options: DataOptions) -> Pictures:
 
 def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
     """The coursework's augmentation, drawn anew for each of the (N, 3, H, W) uint8 images."""
-    from threadpoolctl import threadpool_limits
     from torchvision.transforms import v2  # takes a second to import
 
     transform = v2.Compose([
@@ -92,18 +92,15 @@ def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
         return torch.stack([transform(image) for image in images])
 
 
-def expand(pictures: Pictures, indices: torch.Tensor, options: DataOptions, part: str) -> Part:
-    """The pictures at `indices`, followed by `options.copies` copies of each, augmented as the options say."""
+def expand(pictures: Pictures, indices: torch.Tensor, options: DataOptions, part: str, style: str = "") -> Part:
+    """The pictures at `indices`, followed by `options.copies` copies of each, augmented as the options say.
+    `part` names the random draws: those of the source are the same with and without other styles."""
+    part = part if style in ("", pictures.source) else f"{part} of {Path(style).name}"
     copied = indices.repeat(0 if options.copies == "none" else options.copies)
     copies = pictures.images[copied]
     if options.augment == "coursework" and len(copied):
         copies = augment(copies, seed_for(f"{COPIES} {part}", options.seed))
     return Part(torch.cat([pictures.images[indices], copies]), torch.cat([indices, copied]))
-
-
-def part_name(part: str, style: str, pictures: Pictures) -> str:
-    """Names the random draws of a part's copies: those of the source are the same with and without other styles."""
-    return part if style == pictures.source else f"{part} of {Path(style).name}"
 
 
 def split_names(keys: Sequence[str], seed: int) -> list[set[str]]:
@@ -128,7 +125,7 @@ def split_unseen(pictures: Pictures, options: DataOptions, styles: list[str]) ->
     for style in styles:
         own = {*pictures.of_style(style).tolist()}
         chosen = {name: torch.tensor(sorted(members & own), dtype=torch.int64) for name, members in parts.items()}
-        result[style] = [expand(pictures, i, options, part_name(name, style, pictures)) for name, i in chosen.items()]
+        result[style] = [expand(pictures, i, options, name, style) for name, i in chosen.items()]
     return result
 
 
@@ -136,7 +133,7 @@ def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]
     """Copy, then split the images: each style's train, validation and test images. Copies are in all parts."""
     parts = {}
     for style in styles:
-        images = expand(pictures, pictures.of_style(style), options, part_name("all", style, pictures))
+        images = expand(pictures, pictures.of_style(style), options, "all", style)
         order = torch.randperm(len(images), generator=generator(SPLIT, options.seed))
         train, val = (int(part * len(images)) for part in PARTS[:2])
         parts[style] = [Part(*images[chosen]) for chosen in order.tensor_split((train, train + val))]
@@ -178,8 +175,8 @@ def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count:
         held_out = pictures.related(tested) | {*pictures.of_style(options.hold_out_style).tolist()}
 
         def part(name: str, chosen: set[int], style: str = pictures.source) -> Part:
-            label = part_name(f"fold {k} {name}", style, pictures)
-            return expand(pictures, torch.tensor(sorted(chosen), dtype=torch.int64), options, label)
+            indices = torch.tensor(sorted(chosen), dtype=torch.int64)
+            return expand(pictures, indices, options, f"fold {k} {name}", style)
 
         styles = dict.fromkeys(pictures.styles)
         tests = {style: part("test", tested & {*pictures.of_style(style).tolist()}, style) for style in styles}

@@ -3,25 +3,19 @@
 The augmentation is the coursework's, for whole batches of float images: equal to torchvision's within rounding, every
 image with its own draw, fast enough for every step. (`data.augment` makes a split's fixed copies, one at a time.)"""
 
-from typing import Iterator
-
 import torch
 from torch import nn
 
 from lab.names import twin_key
 from lab.pictures import Splits, to_float
 
+COLOURS = ("brightness", "contrast", "saturation", "hue")
 GREY = (0.2989, 0.587, 0.114)  # the weights of torchvision's rgb_to_grayscale, ITU-R 601
 
 
 def uniform(images: torch.Tensor, low: float, high: float, generator: torch.Generator, *shape: int) -> torch.Tensor:
     """(N, *shape) uniform numbers, one row per image."""
     return (torch.rand(len(images), *shape, generator=generator) * (high - low) + low).to(images.device)
-
-
-def per_image(values: torch.Tensor) -> torch.Tensor:
-    """(N,) to (N, 1, 1, 1)."""
-    return values.view(-1, 1, 1, 1)
 
 
 def warp(images: torch.Tensor, degrees, flipped, scale, shift) -> torch.Tensor:
@@ -38,26 +32,14 @@ def warp(images: torch.Tensor, degrees, flipped, scale, shift) -> torch.Tensor:
     return 1 - nn.functional.grid_sample(1 - images, grid, align_corners=False)
 
 
-def grey(images: torch.Tensor) -> torch.Tensor:
-    weights = torch.tensor(GREY, device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
-
-
-def brightness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Each image times its factor, (N,)."""
-    return (images * per_image(factor)).clamp(0, 1)
-
-
-def contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Each image's distance from its mean grey times its factor, (N,)."""
-    mean = grey(images).mean((2, 3), keepdim=True)
-    return (mean + (images - mean) * per_image(factor)).clamp(0, 1)
-
-
-def saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Each pixel's distance from its grey times its image's factor, (N,)."""
-    greys = grey(images)
-    return (greys + (images - greys) * per_image(factor)).clamp(0, 1)
+def adjust(images: torch.Tensor, name: str, values: torch.Tensor) -> torch.Tensor:
+    """Images after an operation of COLOURS, each with its own of the `values`, (N,): turns of the hue, or a factor of the
+    pixels, of their distance from the image's mean grey (contrast), or of that from their own grey (saturation)."""
+    if name == "hue":
+        return hue(images, values)
+    greys = (images * torch.tensor(GREY, device=images.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    ground = {"brightness": 0, "contrast": greys.mean((2, 3), keepdim=True), "saturation": greys}[name]
+    return (ground + (images - ground) * values[:, None, None, None]).clamp(0, 1)
 
 
 def hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
@@ -86,9 +68,9 @@ def augment(images: torch.Tensor, generator: torch.Generator, shift: float = 0.0
         scale=uniform(images, 1 - 2 * shift, 1 + 2 * shift, generator),
         shift=uniform(images, -2 * shift, 2 * shift, generator, 2),
     )
-    for operation in torch.randperm(4, generator=generator).tolist():
-        low, high = (-0.1, 0.1) if operation == 3 else (0.8, 1.2)
-        images = (brightness, contrast, saturation, hue)[operation](images, uniform(images, low, high, generator))
+    for i in torch.randperm(4, generator=generator).tolist():
+        low, high = (-0.1, 0.1) if COLOURS[i] == "hue" else (0.8, 1.2)
+        images = adjust(images, COLOURS[i], uniform(images, low, high, generator))
     return images
 
 
@@ -101,11 +83,11 @@ def mix(images: torch.Tensor, generator: torch.Generator, probability: float) ->
     place = torch.arange(side, device=images.device)
     inside = (place >= low[..., None]) & (place < high[..., None])  # (N, 2, side): rows and columns of the box
     box = (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None].float()
-    cut = uniform(images, 0, 1, generator) < 0.5
-    weight = torch.where(per_image(cut), box, per_image(uniform(images, 0, 1, generator)))
+    cut = uniform(images, 0, 1, generator, 1, 1, 1) < 0.5
+    weight = torch.where(cut, box, uniform(images, 0, 1, generator, 1, 1, 1))
     mixed = uniform(images, 0, 1, generator) < probability
     others = images[torch.randperm(len(images), generator=generator).to(images.device)]
-    return torch.lerp(images, others, weight * per_image(mixed)), mixed
+    return torch.lerp(images, others, weight * mixed[:, None, None, None]), mixed
 
 
 class Mixture:
@@ -135,11 +117,6 @@ class Mixture:
         images, mixed = mix(to_float(images), generator, mixing)
         emoji = torch.cat([self.emoji[faces], torch.full_like(rest, -1)]).to(mixed.device).masked_fill(mixed, -1)
         return augment(images, generator, shift) if self.options.augment == "coursework" else images, emoji
-
-    def batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches without end."""
-        while True:
-            yield self.batch(size, generator)
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """`count` images augmented as the coursework's copies: what PCA is fitted to, as start and baseline."""

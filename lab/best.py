@@ -5,7 +5,6 @@ import math
 import time
 import timeit
 from functools import lru_cache, partial
-from typing import Callable
 
 import torch
 from torch import nn
@@ -229,11 +228,7 @@ def adversarial_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor
     return {"loss": nn.functional.mse_loss(model(inputs), images)}
 
 
-def refined_loss(steps: int) -> Callable:
+def refined_loss(model: Autoencoder, images: torch.Tensor, emoji: torch.Tensor, steps: int) -> dict[str, torch.Tensor]:
     """The MSE with latents that are refined by so many steps."""
-
-    def loss(model: Autoencoder, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
-        latents = torch.cat([refine(model, part, steps) for part in images.split(64)])  # in parts, to save memory
-        return {"loss": nn.functional.mse_loss(model.decode(latents).clamp(0, 1), images)}
-
-    return loss
+    latents = torch.cat([refine(model, part, steps) for part in images.split(64)])  # in parts, to save memory
+    return {"loss": nn.functional.mse_loss(model.decode(latents).clamp(0, 1), images)}

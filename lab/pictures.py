@@ -105,8 +105,8 @@ class Pictures:
         """These pictures, followed by those of further styles."""
         styles = [self, *others]
         lists = {name: sum((getattr(style, name) for style in styles), []) for name in ("names", "codes", "styles")}
-        images = torch.cat([style.images for style in styles])
-        return replace(self, images=images, skipped=sum(style.skipped for style in styles), **lists)
+        images, skipped = torch.cat([style.images for style in styles]), sum(style.skipped for style in styles)
+        return replace(self, images=images, skipped=skipped, **lists)
 
 
 @dataclass(frozen=True)

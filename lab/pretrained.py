@@ -85,22 +85,12 @@ def import_own(name: str) -> type[Autoencoder]:
     return network
 
 
-def require_contract(model: Autoencoder, images: torch.Tensor, latent: int) -> None:
-    """Raise UserError unless all that a network makes of (N, 3, 64, 64) images is as Autoencoder says."""
-
-    def require(name: str, found: object, *wanted) -> None:
-        values = found if isinstance(found, tuple) else (found,)
-        kinds = tuple(tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__ for each in values)
-        if kinds != wanted:
-            raise UserError(f"{name} gives {', '.join(map(str, kinds))}, not {', '.join(map(str, wanted))}")
-
-    made, numbers = tuple(images.shape), (len(images), latent)
-    require("self.latent", model.latent, "int")
-    require("encode", latents := model.encode(images), numbers)
-    require("decode", model.decode(latents), made)
-    require("reconstruct", model.reconstruct(images), made, numbers)
-    for key in ("loss",) if type(model).loss is Autoencoder.loss else ("loss", "mse"):
-        require(f"loss(images)[{key!r}]", model.loss(images).get(key), ())
+def require(name: str, found: object, *wanted: tuple | str) -> None:
+    """Raise UserError unless what a network gives has the shapes `wanted`; of what is no tensor, the types."""
+    values = found if isinstance(found, tuple) else (found,)
+    kinds = tuple(tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__ for each in values)
+    if kinds != wanted:
+        raise UserError(f"{name} gives {', '.join(map(str, kinds))}, not {', '.join(map(str, wanted))}")
 
 
 def try_own(options: TrainingRun) -> None:
@@ -108,10 +98,17 @@ def try_own(options: TrainingRun) -> None:
     import_own(options.network)
     part = Part(torch.rand(min(2, options.batch_size), 3, SIZE, SIZE), torch.zeros(2, dtype=torch.int64))
     try:
-        model = training.build(options, None)
-        for images in (part.images[:1], part.images):
-            require_contract(model.eval(), images.to(options.device), options.latent)
-        if options.augment == "adversarial" and type(model).loss is not Autoencoder.loss:
+        model = training.build(options, None).eval()
+        own_loss = type(model).loss is not Autoencoder.loss
+        require("self.latent", model.latent, "int")
+        for images in (part.images[:1].to(options.device), part.images.to(options.device)):
+            made, numbers = tuple(images.shape), (len(images), options.latent)
+            require("encode", latents := model.encode(images), numbers)
+            require("decode", model.decode(latents), made)
+            require("reconstruct", model.reconstruct(images), made, numbers)
+            for key in ("loss", "mse")[: 1 + own_loss]:
+                require(f"loss(images)[{key!r}]", model.loss(images).get(key), ())
+        if options.augment == "adversarial" and own_loss:
             raise UserError("--augment adversarial trains with the MSE, not with its own loss; leave it out")
         steppers, batches = training.optimizers(options, model)[0], itertools.repeat(part[:])
         training.train(model, batches, training.network_loss, steppers, 1, precision=options.precision)
@@ -139,15 +136,14 @@ def recorded_options(folder: Path, kind: type = DataOptions) -> DataOptions:
 
 def reopen(config: TrainingRun) -> tuple[Autoencoder, TrainingRun]:
     """The network of the finished run in `config.evaluate`, and its options. Raises UserError for other options."""
-    names = {field.name for field in fields(config)} - WITH_EVALUATE
-    given = sorted(name for name in names if getattr(config, name) != getattr(type(config), name))
+    names = [field.name for field in fields(config) if field.name not in WITH_EVALUATE]
+    given = [name for name in names if getattr(config, name) != getattr(type(config), name)]
     if given:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(f"--evaluate takes all options from the record in {config.evaluate}; leave {names} out")
     model = networks.load(config.evaluate, config.network)
     options = resolve_defaults(recorded_options(config.evaluate, type(config)))
-    moved = config.source != type(config).source
-    return model, replace(options, source=config.source) if moved else options
+    return model, replace(options, source=config.source) if config.source != type(config).source else options
 
 
 def compare_pictures(folder: Path, pictures: Pictures) -> None:

@@ -49,11 +49,8 @@ def write_json(path: Path, content: dict) -> None:
 def read_json(path: Path, remedy: str) -> dict:
     """The names and values in a JSON file. Raises UserError with the remedy if it is missing or malformed."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("it holds no names and values")
-        return content
-    except (OSError, ValueError, RecursionError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); {remedy}") from None
 
 
@@ -106,35 +103,31 @@ class Run:
             "versions": {name: version(name) for name in PACKAGES},
         }
         self.identity = json.dumps([settings(self.about), pictures.digest])  # what a checkpoint belongs to
-        there = read_run(self.folder)
-        self.require_resumable(there) if getattr(config, "resume", False) else self.start(there, config.overwrite)
-
-    def start(self, there: dict | None, overwrite: bool) -> None:
-        """Begin a run in the folder. Raises UserError if it holds anything but the run `there`, or if that would be
-        lost: it is unfinished, or finished with other options."""
-        others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
-        finished, other = (self.folder / METRICS).exists(), differences(there, self.about)
-        fault = ""
-        if others and there is None:
-            fault = f"files of others ({', '.join(others[:3])}); give another --out"
-        elif self.checkpoints() and not finished and not overwrite:
-            fault = "an unfinished run; --resume continues it, --overwrite starts again"
-        elif finished and other and not overwrite:
-            fault = f"a finished run with other options ({other}); give another --out, or --overwrite"
-        if fault:
+        there, resume = read_run(self.folder), getattr(config, "resume", False)
+        if fault := self.fault(there, resume, config.overwrite):
             raise UserError(f"{self.folder} holds {fault}")
-        for path in (*self.checkpoints(), self.folder / METRICS, self.folder / LOG):
-            path.unlink(missing_ok=True)
-        write_json(self.folder / RUN, self.about)
-
-    def require_resumable(self, there: dict | None) -> None:
-        """Raise UserError unless the folder holds this run, unfinished. Says if the machine has changed."""
-        if not is_unfinished(self.folder):
-            raise UserError(f"{self.folder} holds no unfinished run to resume; run without --resume")
-        if other := differences(there, self.about):
-            raise UserError(f"{self.folder} holds a run with other options ({other}); resume it with its own")
-        if any(there.get(name) != self.about[name] for name in ("threads", "processor", "versions")):
+        if not resume:
+            for path in (*self.checkpoints(), self.folder / METRICS, self.folder / LOG):
+                path.unlink(missing_ok=True)
+            write_json(self.folder / RUN, self.about)
+        elif any(there.get(name) != self.about[name] for name in ("threads", "processor", "versions")):
             print("this run was started on another machine or with other packages: the last digits may differ")
+
+    def fault(self, there: dict | None, resume: bool, overwrite: bool) -> str:
+        """Why the folder, which has nothing or the run `there`, cannot have this run; empty if it can."""
+        others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        unfinished = is_unfinished(self.folder)
+        if resume and not unfinished:
+            return "no unfinished run to resume; run without --resume"
+        if resume and (other := differences(there, self.about)):
+            return f"a run with other options ({other}); resume it with its own"
+        if others and there is None:
+            return f"files of others ({', '.join(others[:3])}); give another --out"
+        if self.checkpoints() and unfinished and not resume and not overwrite:
+            return "an unfinished run; --resume continues it, --overwrite starts again"
+        if there and not unfinished and not overwrite and (other := differences(there, self.about)):
+            return f"a finished run with other options ({other}); give another --out, or --overwrite"
+        return ""
 
     def checkpoints(self) -> list[Path]:
         return [*self.folder.glob("checkpoint*.safetensors")]
@@ -176,18 +169,18 @@ def over_seeds(main: Callable, config) -> dict:
     from lab import statistics  # needed only here
 
     asked = {name: str(value) for name, value in vars(config).items() if name not in IRRELEVANT | {"seed", "seeds"}}
-    there = read_run(config.out)
-    if config.out.exists() and any(config.out.iterdir()) and (there or {"config": None})["config"] != asked:
-        raise UserError(f"{config.out} holds something else than these seeds; give another --out")
     config.out.mkdir(parents=True, exist_ok=True)
+    there = read_run(config.out)
+    if any(config.out.iterdir()) and (there or {"config": None})["config"] != asked:
+        raise UserError(f"{config.out} holds something else than these seeds; give another --out")
     write_json(config.out / RUN, there or {"config": asked})  # now: the first seed may be killed
     metrics, first = [], {}
     for seed in range(config.seeds):
         folder = config.out / f"seed-{seed}"
-        changes = {"seed": seed, "seeds": None, "out": folder, "plots": folder}
-        changes |= {"resume": is_unfinished(folder)} if hasattr(config, "resume") else {}
+        changes = {"resume": is_unfinished(folder)} if hasattr(config, "resume") else {}
+        seeded = replace(config, seed=seed, seeds=None, out=folder, plots=folder, **changes)
         finished = (folder / METRICS).exists()
-        metrics.append(read_json(folder / METRICS, "remove it") if finished else main(replace(config, **changes)))
+        metrics.append(read_json(folder / METRICS, "remove it") if finished else main(seeded))
         run = read_json(folder / RUN, "remove the folder")
         run["config"] |= {"seed": None, "model": None}  # in these the runs differ
         first = first or run
@@ -195,10 +188,9 @@ def over_seeds(main: Callable, config) -> dict:
             raise UserError(f"{folder} holds a run with other options than seed-0 ({other}); remove the folder")
         write_json(config.out / RUN, {**run, "config": asked, "command": command_line()})
     result = statistics.spread(metrics)
-    for name in ("test_mse", "pca_mse", "mean_image_mse", "mse_to_truth", "pca_arithmetic.mse_to_truth"):
-        if name in result["mean"]:
-            mean, std = result["mean"][name], result["std"][name]
-            print(f"{name.replace('_', ' ')}: {mean:.4f} ± {std:.4f}, n = {result['n']}")
+    shown = ("test_mse", "pca_mse", "mean_image_mse", "mse_to_truth", "pca_arithmetic.mse_to_truth")
+    for name in (name for name in shown if name in result["mean"]):
+        print(f"{name.replace('_', ' ')}: {result['mean'][name]:.4f} ± {result['std'][name]:.4f}, n = {result['n']}")
     write_json(config.out / METRICS, result)
     return result
 
@@ -269,8 +261,6 @@ class Checkpoint:
             for j, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
                 state[j] = below(f"optimizer.{i}.{j}.")
                 for name, value in state[j].items():
-                    if value.shape not in ((), parameter.shape):
-                        raise ValueError(f"the state of parameter {j} has another shape")
                     # Fused Adam reads its averages in the memory order of the parameter, not in safetensors' plain one.
                     state[j][name] = torch.empty_like(parameter).copy_(value) if value.shape else value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -106,23 +106,18 @@ def openmoji_rows() -> list[Row]:
     return png_rows(cached)
 
 
-def full_revision() -> str:
-    """The 40 digits of the pinned commit, from the cache or the Hub. Raises the client's errors, StopIteration."""
-    from huggingface_hub import HfApi, constants
-
-    snapshots = Path(constants.HF_HUB_CACHE) / f"datasets--{DATASET.replace('/', '--')}" / "snapshots"
-    cached = [path.name for path in snapshots.glob(f"{REVISION}*")]
-    commits = cached or [commit.commit_id for commit in HfApi().list_repo_commits(DATASET, repo_type="dataset")]
-    return next(commit for commit in commits if commit.startswith(REVISION))
-
-
 def hub_rows() -> list[Row]:
     """The coursework's dataset: `datasets` downloads, checks and caches it. Raises UserError if it is out of reach."""
     import datasets  # takes a second, and no other source needs it
+    from huggingface_hub import HfApi, constants
 
     print(f"hub: looking for {DATASET}; without a network this gives up after half a minute", flush=True)
+    snapshots = Path(constants.HF_HUB_CACHE) / f"datasets--{DATASET.replace('/', '--')}" / "snapshots"
     try:
-        table = datasets.load_dataset(DATASET, revision=full_revision(), split="train")
+        cached = [path.name for path in snapshots.glob(f"{REVISION}*")]
+        commits = cached or [commit.commit_id for commit in HfApi().list_repo_commits(DATASET, repo_type="dataset")]
+        revision = next(commit for commit in commits if commit.startswith(REVISION))  # all 40 digits
+        table = datasets.load_dataset(DATASET, revision=revision, split="train")
     except Exception as error:  # the client also raises errors of its HTTP library
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         remedy = "check the network and its proxy, or use --source twemoji"
@@ -143,8 +138,7 @@ STYLES = list(LICENSED)
 
 def credit(source: str) -> str:
     """Whose pictures a source has, and their licence; the path of the user's own."""
-    hub = {"hub": f"{DATASET} on the Hugging Face Hub (no licence named)"}
-    return (LICENSED | hub).get(source, source)
+    return (LICENSED | {"hub": f"{DATASET} on the Hugging Face Hub (no licence named)"}).get(source, source)
 
 
 def resolve_source(source: str) -> str:
