@@ -72,12 +72,11 @@ def open_network(config: Config) -> tuple[Autoencoder, DataOptions, Path]:
     """The network, what it was trained on, and its folder. Prints which it is. Raises UserError."""
     own, ready = Path("runs/autoencoder"), pretrained.folder_of("coursework")
     folder = config.model or (own if (own / runs.METRICS).exists() else ready)
-    folder = folder if config.seed is None else folder / f"seed-{config.seed}"
+    folder /= "" if config.seed is None else f"seed-{config.seed}"
     if runs.is_unfinished(folder):
         raise UserError(f"the training in {folder} is not finished; --resume it, or give another --model")
     model, options = networks.load(folder, config.network), pretrained.recorded_options(folder)
-    metrics = runs.read_json(folder / runs.METRICS, "give another --model")
-    made = runs.read_run(folder)["config"]
+    metrics, made = runs.read_json(folder / runs.METRICS, "give another --model"), runs.read_run(folder)["config"]
     length = next(f"{made[unit]} {unit}" for unit in ("epochs", "steps") if made.get(unit))
     beside = f"PCA {metrics['pca_mse']:.4f}, mean image {metrics['mean_image_mse']:.4f}"
     print(f"network: {folder}, {length}, test MSE {metrics['test_mse']:.4f}, {beside}")
@@ -126,8 +125,8 @@ def score(config: Config, pictures: Pictures, equation: Equation, small: Equatio
     truth = to_float(pictures.images[equation.truth])
     strips = {name: compose(spaces[place], small, methods[place], STRENGTHS) for name, place in PLACES.items()}
     by_strength = {name: (strip - truth).square().mean((1, 2, 3)).tolist() for name, strip in strips.items()}
-    by_strength = {"mse_to_truth_by_strength": {"strengths": STRENGTHS, **by_strength}}
-    return metrics | scores.pop("composite") | scores | by_strength, equation.truth
+    metrics |= scores.pop("composite") | scores
+    return metrics | {"mse_to_truth_by_strength": {"strengths": STRENGTHS, **by_strength}}, equation.truth
 
 
 PLACES = {"network": "composite", "pca": "pca_arithmetic", "pixels": "pixel_arithmetic"}  # strips, and their spaces
@@ -159,24 +158,21 @@ def draw(
     signs = ("", "+", "−", "=") if plain else ("", "", "", "→")
     about = "composite" if plain else f"composite\n{config.method}, strength {config.strength:g}"
     titles = [*(pictures.names[i] for i in shown), about]
-    picture, notes = pictures.images[answer], []
-    end = picture, f"nearest emoji (no true picture is known): {pictures.names[answer]}"
-    truth = []
-    if equation.truth is not None:
-        errors = scores["mse_to_truth_by_strength"]["network"]
-        notes = [f"MSE {error:.4f}" + ("\nthe lowest" if error == min(errors) else "") for error in errors]
-        end, truth = (picture, "the true picture"), [to_float(picture)]
+    truth = {"the true picture": to_float(pictures.images[answer])} if equation.truth is not None else {}
+    errors = scores["mse_to_truth_by_strength"]["network"] if truth else []
+    nearest = f"nearest emoji (no true picture is known): {pictures.names[answer]}"
+    end = pictures.images[answer], "the true picture" if truth else nearest
     inputs = [] if transplanted else [small.target, small.featured, small.baseline]
     reconstructions = [*space.decode(space.latents[inputs]), composite]
     figures.equation(sources, reconstructions, titles, signs, end, words, config.plots / "composite_equation.png")
     row = {"target": sources[0]}
     if transplanted:
         row |= {"latent arithmetic": compose(spaces["latent_arithmetic"], small, "difference")[0]}
-    row |= {config.method if transplanted else "composite": composite}
-    row |= {"the true picture": truth[0]} if truth else {}
+    row |= {config.method if transplanted else "composite": composite} | truth
     figures.reconstructions([("", [*row.values()])], [*row], config.plots / "composite_side_by_side.png")
-    strengths = [*(f"strength {strength:g}" for strength in STRENGTHS), *["the true picture"] * len(truth)]
-    figures.reconstructions([("", [*strip, *truth])], strengths, config.plots / "composite_strip.png", notes)
+    strip = {f"strength {strength:g}": picture for strength, picture in zip(STRENGTHS, strip)} | truth
+    notes = [f"MSE {error:.4f}" + ("\nthe lowest" if error == min(errors) else "") for error in errors]
+    figures.reconstructions([("", [*strip.values()])], [*strip], config.plots / "composite_strip.png", notes)
 
 
 def draw_directions(config: Config, network: Space, space: Space, small: Equation, model, splits: Splits) -> dict:
@@ -193,9 +189,8 @@ def draw_directions(config: Config, network: Space, space: Space, small: Equatio
     rows = arithmetic.walks(network, network.latents[small.target], found, attribute)
     labels = [f"direction {k}\n({part:.0%} of variance)" for k, part in enumerate(found.variance()[: len(rows) - 1], 1)]
     deviations = [f"{step:+d} std" if step else "the target" for step in STEPS]
-    strengths = [f"strength {step}" for step in STEPS]
-    path = config.plots / "composite_directions.png"
-    figures.reconstructions([*zip([*labels, "the attribute"], rows)], deviations, path, strengths)
+    rows, strengths = [*zip([*labels, "the attribute"], rows)], [f"strength {step}" for step in STEPS]
+    figures.reconstructions(rows, deviations, config.plots / "composite_directions.png", strengths)
     return arithmetic.isolation(found, attribute)
 
 
@@ -207,8 +202,7 @@ def describe(config: Config, pictures: Pictures, equation: Equation, splits: Spl
     if equation.truth is not None:
         metrics["truth_in_training"] = metrics["truth"] in {splits.pictures.names[i] for i in splits.train.emoji}
     keyword = names.normalise(splits.pictures.keyword)
-    unknown = [metrics[role] for role in ROLES if keyword not in metrics[role]]
-    if unknown:
+    if unknown := [metrics[role] for role in ROLES if keyword not in metrics[role]]:
         print(f"the network knows only emoji with {keyword!r} in their names: expect little of {', '.join(unknown)}")
     return metrics | {"network_source": splits.pictures.source, "unknown_to_network": unknown}
 

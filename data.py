@@ -13,6 +13,7 @@ from typing import Sequence
 from lab import cli, sources  # before torch: lab sets the environment
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from lab.cli import UserError
 from lab.names import normalise, twin_key
@@ -42,24 +43,19 @@ def load_pictures(source: str = "twemoji", keyword: str | None = None, skip_bad:
     decoded = [(row, image) for row in named if (image := sources.decode(row, skip_bad)) is not None]
     if not decoded:
         raise UserError(f"{source} has no picture for --keyword {keyword!r}; try another word, or '' for all")
-    names, codes = [normalise(row.text) for row, _ in decoded], [row.code for row, _ in decoded]
-    counts = {"skipped": len(named) - len(decoded), "left_out": len(rows) - len(named)}
-    images, described_by = torch.stack([image for _, image in decoded]), decoded[0][0].described_by
-    return Pictures(source, names, images, codes, [source] * len(names), keyword, described_by, **counts)
-
-
-def add_styles(pictures: Pictures, options: DataOptions) -> Pictures:
-    """The pictures, followed by those of further styles. Raises UserError."""
-    styles = [*options.also, *filter(None, [options.hold_out_style])]
-    if options.source in styles or len(set(styles)) < len(styles):
-        raise UserError("--source, --also and --hold-out-style name the same style twice; name each once")
-    return pictures.joined([load_pictures(style, pictures.keyword, options.skip_bad) for style in styles])
+    kept, images = zip(*decoded)
+    names, codes, by = [normalise(row.text) for row in kept], [row.code for row in kept], kept[0].described_by
+    counts = {"skipped": len(named) - len(kept), "left_out": len(rows) - len(named)}
+    return Pictures(source, names, torch.stack(images), codes, [source] * len(kept), keyword, by, **counts)
 
 
 def load_styles(options: DataOptions) -> Pictures:
     """The pictures of the source and of the further styles, without those held out. Raises UserError."""
+    styles = [*options.also, *filter(None, [options.hold_out_style])]
+    if options.source in styles or len(set(styles)) < len(styles):
+        raise UserError("--source, --also and --hold-out-style name the same style twice; name each once")
     pictures = load_pictures(options.source, options.keyword, options.skip_bad)
-    pictures = add_styles(pictures, options) if options.also or options.hold_out_style else pictures
+    pictures = pictures.joined([load_pictures(style, pictures.keyword, options.skip_bad) for style in styles])
     return pictures.without(options.hold_out) if options.hold_out else pictures
 
 
@@ -80,7 +76,6 @@ def other_pictures(pictures: Pictures, options: DataOptions) -> Pictures:
 
 def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
     """The coursework's augmentation, drawn anew for each of the (N, 3, H, W) uint8 images."""
-    from threadpoolctl import threadpool_limits
     from torchvision.transforms import v2  # takes a second to import
 
     transform = v2.Compose([
@@ -97,18 +92,15 @@ def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
         return torch.stack([transform(image) for image in images])
 
 
-def expand(pictures: Pictures, indices: torch.Tensor, options: DataOptions, part: str) -> Part:
-    """The pictures at `indices`, followed by `options.copies` copies of each, augmented as the options say."""
+def expand(pictures: Pictures, indices: torch.Tensor, options: DataOptions, part: str, style: str = "") -> Part:
+    """The pictures at `indices`, followed by `options.copies` copies of each, augmented as the options say.
+    `part` names the random draws: those of the source are the same with and without other styles."""
+    part = part if style in ("", pictures.source) else f"{part} of {Path(style).name}"
     copied = indices.repeat(0 if options.copies == "none" else options.copies)
     copies = pictures.images[copied]
     if options.augment == "coursework" and len(copied):
         copies = augment(copies, seed_for(f"{COPIES} {part}", options.seed))
     return Part(torch.cat([pictures.images[indices], copies]), torch.cat([indices, copied]))
-
-
-def part_name(part: str, style: str, pictures: Pictures) -> str:
-    """Names the random draws of a part's copies: those of the source are the same with and without other styles."""
-    return part if style == pictures.source else f"{part} of {Path(style).name}"
 
 
 def split_names(keys: Sequence[str], seed: int) -> list[set[str]]:
@@ -133,7 +125,7 @@ def split_unseen(pictures: Pictures, options: DataOptions, styles: list[str]) ->
     for style in styles:
         own = {*pictures.of_style(style).tolist()}
         chosen = {name: torch.tensor(sorted(members & own), dtype=torch.int64) for name, members in parts.items()}
-        result[style] = [expand(pictures, i, options, part_name(name, style, pictures)) for name, i in chosen.items()]
+        result[style] = [expand(pictures, i, options, name, style) for name, i in chosen.items()]
     return result
 
 
@@ -141,28 +133,23 @@ def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]
     """Copy, then split the images: each style's train, validation and test images. Copies are in all parts."""
     parts = {}
     for style in styles:
-        images = expand(pictures, pictures.of_style(style), options, part_name("all", style, pictures))
+        images = expand(pictures, pictures.of_style(style), options, "all", style)
         order = torch.randperm(len(images), generator=generator(SPLIT, options.seed))
         train, val = (int(part * len(images)) for part in PARTS[:2])
         parts[style] = [Part(*images[chosen]) for chosen in order.tensor_split((train, train + val))]
     return parts
 
 
-def too_few(pictures: Pictures, unseen: bool) -> str:
-    """Why the pictures cannot be split."""
-    found = f"--keyword {pictures.keyword!r} finds {len(pictures)} pictures in {pictures.source}"
-    names = f"{len(set(map(twin_key, pictures.names)))} names; those of one name or that look alike are one emoji"
-    found += f" with {names}, so they show {len(set(pictures.keys))}" if unseen else ""
-    return f"{found}; --split {'unseen' if unseen else 'coursework'} needs {FEWEST}"
-
-
 def split(pictures: Pictures, options: DataOptions) -> Splits:
     """Copy and split the pictures of every style as the options say. Raises UserError."""
     own, unseen = pictures.own, options.split == "unseen"
-    if (len(set(own.keys)) if unseen else len(own)) < FEWEST:
-        raise UserError(too_few(own, unseen))
+    emoji = len(set(own.keys)) if unseen else len(own)
+    if emoji < FEWEST:
+        found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}"
+        found += f", which show {emoji} emoji: those of one name or that look alike are one" if unseen else ""
+        raise UserError(f"{found}; --split {options.split} needs {FEWEST}")
     styles = list(dict.fromkeys(pictures.styles))
-    parts = (split_unseen if options.split == "unseen" else split_coursework)(pictures, options, styles)
+    parts = (split_unseen if unseen else split_coursework)(pictures, options, styles)
     trained = [parts[style][0] for style in styles if style != options.hold_out_style]
     train = Part(torch.cat([part.images for part in trained]), torch.cat([part.emoji for part in trained]))
     _, val, test = parts[pictures.source]
@@ -188,8 +175,8 @@ def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count:
         held_out = pictures.related(tested) | {*pictures.of_style(options.hold_out_style).tolist()}
 
         def part(name: str, chosen: set[int], style: str = pictures.source) -> Part:
-            label = part_name(f"fold {k} {name}", style, pictures)
-            return expand(pictures, torch.tensor(sorted(chosen), dtype=torch.int64), options, label)
+            indices = torch.tensor(sorted(chosen), dtype=torch.int64)
+            return expand(pictures, indices, options, f"fold {k} {name}", style)
 
         styles = dict.fromkeys(pictures.styles)
         tests = {style: part("test", tested & {*pictures.of_style(style).tolist()}, style) for style in styles}

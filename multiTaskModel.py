@@ -14,7 +14,7 @@ minutes in bfloat16, 4 to 5 without."""
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 from lab import cli  # before torch: lab sets the environment
 
@@ -102,8 +102,8 @@ def test(trained: Trained, losses: dict, splits: Splits, labels: torch.Tensor, c
           f"mean image: {errors['mean_image_mse']:.4f}; lower is better")  # fmt: skip
     print(f"test accuracy: {losses['accuracy']:.4f}; always {list(CLASSES)[majority]}: {majority_accuracy:.4f}")
     print("confusion (rows true, columns predicted):", dict(zip(CLASSES, confusion)))
-    found = {f"test_{name}": value for name, value in losses.items()}
-    return {**found, "majority_accuracy": majority_accuracy, "confusion": confusion, **errors}
+    found = {f"test_{name}": value for name, value in losses.items()} | {"majority_accuracy": majority_accuracy}
+    return found | {"confusion": confusion} | errors
 
 
 def draw(trained: Trained, splits: Splits, labels: torch.Tensor, metrics: dict, config: Config) -> None:
@@ -120,8 +120,8 @@ def draw(trained: Trained, splits: Splits, labels: torch.Tensor, metrics: dict, 
     prefix = config.plots / ("multitask" if config.preset == "coursework" else f"multitask_{config.preset}")
     figures.learning_curves(trained.history, Path(f"{prefix}_curves.png"), lines, "mse")
     figures.reconstructions(rows, [pictures.names[i] for i in chosen], Path(f"{prefix}_reconstructions.png"), notes)
-    seen = splits.train.emoji.unique()
-    held_out = sorted({*range(len(labels))} - {*seen.tolist()})  # none, where there are enough copies
+    seen = splits.train.emoji.unique()  # all, where there are enough copies
+    held_out = sorted({*range(len(labels))} - {*seen.tolist()})
     panels = {f"{len(seen)} of {len(labels)} emoji in training": classes.project_to_plane(latents, seen)}
     figures.latent_map(panels, pictures.images, labels.tolist(), names, held_out, Path(f"{prefix}_latents.png"))
 
@@ -166,17 +166,9 @@ def cross_validate(pictures: Pictures, labels: torch.Tensor, config: Config, run
     return about | means | classes.accuracies(predictions, truth, pictures, config.seed)
 
 
-class Pair(NamedTuple):
-    """What two networks of one seed leave: with the classification loss and without, otherwise alike."""
-
-    splits: Splits
-    test_mse: list[float]
-    latents: list[torch.Tensor]  # (N, d) of all pictures
-    pca_mse: float
-
-
-def train_pair(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> Pair:
-    """Train both on the same images: in the coursework's order, or on all folds of the emoji but one."""
+def train_pair(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> tuple[Splits, list, list, float]:
+    """Train with the classification loss and without, on the same images: in the coursework's order, or on all folds of
+    the emoji but one. Returns the splits, two test MSEs, two (N, d) latents of all pictures, and the MSE of PCA."""
     unseen = config.split == "unseen"
     splits = data.fold_of_seed(pictures, labels, config) if unseen else data.split(pictures, config)
     errors, latents = [], []
@@ -189,7 +181,7 @@ def train_pair(pictures: Pictures, labels: torch.Tensor, config: Config, run) ->
     pca_mse = baseline_errors(trained, splits, config)["pca_mse"]
     print(f"{config.split} split, seed {config.seed}: test MSE {errors[0]:.4f} with, {errors[1]:.4f} without; "
           f"PCA {pca_mse:.4f}")  # fmt: skip
-    return Pair(splits, errors, latents, pca_mse)
+    return splits, errors, latents, pca_mse
 
 
 def compare(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> dict:
@@ -197,17 +189,16 @@ def compare(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> di
     On unseen emoji a linear probe measures how well each latent separates the classes of the held-out emoji."""
     count, metrics = config.seeds or 5, {}
     for split, test_to_train in TEST_TO_TRAIN.items():
-        seeds = range(config.seed, config.seed + count)
-        pairs = [train_pair(pictures, labels, replace(config, split=split, seed=seed), run) for seed in seeds]
-        metrics[split] = paired("test_mse", [pair.test_mse for pair in pairs], test_to_train)
-        metrics[split]["pca_mse"] = float(np.mean([pair.pca_mse for pair in pairs]))
-    emoji = [[part.emoji.unique() for part in (pair.splits.train, pair.splits.test)] for pair in pairs]
-    probes = [[classes.linear_probe(z, labels, *each) for z in pair.latents] for each, pair in zip(emoji, pairs)]
+        seeds = [replace(config, split=split, seed=config.seed + i) for i in range(count)]
+        splits, errors, latents, pca = zip(*(train_pair(pictures, labels, seeded, run) for seeded in seeds))
+        metrics[split] = paired("test_mse", errors, test_to_train) | {"pca_mse": float(np.mean(pca))}
+    emoji = [[part.emoji.unique() for part in (each.train, each.test)] for each in splits]  # of the unseen split
+    probes = [[classes.linear_probe(z, labels, *parts) for z in pair] for parts, pair in zip(emoji, latents)]
     probe = paired("balanced_accuracy", probes, test_to_train)
     seen, held_out = emoji[0]
     figures.classification_cost({"compare": metrics}, config.plots / "multitask_compare.png")
     titles = (f"lambda = {config.classification_weight:g}", "lambda = 0: no classification loss")
-    panels = {title: classes.project_to_plane(z, seen) for title, z in zip(titles, pairs[0].latents)}
+    panels = {title: classes.project_to_plane(z, seen) for title, z in zip(titles, latents[0])}
     path = config.plots / "multitask_compare_latents.png"
     figures.latent_map(panels, pictures.images, labels.tolist(), list(CLASSES), held_out.tolist(), path)
     return {"seeds": count, "compare": metrics, "linear_probe": probe}
@@ -221,13 +212,8 @@ def paired(quantity: str, pairs: list[list[float]], test_to_train: float) -> dic
     mean, half = mean_and_interval(differences, test_to_train)
     print(f"{quantity.replace('_', ' ')}: {joint:.4f} with, {alone:.4f} without; "
           f"difference {mean:+.4f}, 95% interval {mean - half:+.4f} to {mean + half:+.4f}")  # fmt: skip
-    return {
-        f"{quantity}_with": joint,
-        f"{quantity}_without": alone,
-        "differences": differences,
-        "mean": mean,
-        "interval": [mean - half, mean + half],
-    }
+    means = {f"{quantity}_with": joint, f"{quantity}_without": alone}
+    return means | {"differences": differences, "mean": mean, "interval": [mean - half, mean + half]}
 
 
 def draw_classes(pictures: Pictures, labels: torch.Tensor, path: Path) -> None:

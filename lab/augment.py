@@ -3,25 +3,19 @@
 The augmentation is the coursework's, for whole batches of float images: equal to torchvision's within rounding, every
 image with its own draw, fast enough for every step. (`data.augment` makes a split's fixed copies, one at a time.)"""
 
-from typing import Iterator
-
 import torch
 from torch import nn
 
 from lab.names import twin_key
 from lab.pictures import Splits, to_float
 
+COLOURS = ("brightness", "contrast", "saturation", "hue")
 GREY = (0.2989, 0.587, 0.114)  # the weights of torchvision's rgb_to_grayscale, ITU-R 601
 
 
 def uniform(images: torch.Tensor, low: float, high: float, generator: torch.Generator, *shape: int) -> torch.Tensor:
     """(N, *shape) uniform numbers, one row per image."""
     return (torch.rand(len(images), *shape, generator=generator) * (high - low) + low).to(images.device)
-
-
-def per_image(values: torch.Tensor) -> torch.Tensor:
-    """(N,) to (N, 1, 1, 1)."""
-    return values.view(-1, 1, 1, 1)
 
 
 def warp(images: torch.Tensor, degrees, flipped, scale, shift) -> torch.Tensor:
@@ -31,35 +25,21 @@ def warp(images: torch.Tensor, degrees, flipped, scale, shift) -> torch.Tensor:
     cosine, sine = angle.cos() / scale, angle.sin() / scale
     x, y = shift.unbind(1)
     # affine_grid wants the way back: from a place in the result to its place in the picture
-    rows = [
-        torch.stack([mirror * cosine, -mirror * sine, mirror * (sine * y - cosine * x)], 1),
-        torch.stack([sine, cosine, -sine * x - cosine * y], 1),
-    ]
-    grid = nn.functional.affine_grid(torch.stack(rows, 1), images.shape, align_corners=False)
+    right = torch.stack([mirror * cosine, -mirror * sine, mirror * (sine * y - cosine * x)], 1)
+    down = torch.stack([sine, cosine, -sine * x - cosine * y], 1)
+    grid = nn.functional.affine_grid(torch.stack([right, down], 1), images.shape, align_corners=False)
     # What lies outside is 0; on the inverse that is white.
     return 1 - nn.functional.grid_sample(1 - images, grid, align_corners=False)
 
 
-def grey(images: torch.Tensor) -> torch.Tensor:
-    weights = torch.tensor(GREY, device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(1, keepdim=True)
-
-
-def brightness(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Each image times its factor, (N,)."""
-    return (images * per_image(factor)).clamp(0, 1)
-
-
-def contrast(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Each image's distance from its mean grey times its factor, (N,)."""
-    mean = grey(images).mean((2, 3), keepdim=True)
-    return (mean + (images - mean) * per_image(factor)).clamp(0, 1)
-
-
-def saturation(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Each pixel's distance from its grey times its image's factor, (N,)."""
-    greys = grey(images)
-    return (greys + (images - greys) * per_image(factor)).clamp(0, 1)
+def adjust(images: torch.Tensor, name: str, values: torch.Tensor) -> torch.Tensor:
+    """Images after an operation of COLOURS, each with its own of the `values`, (N,): turns of the hue, or a factor of the
+    pixels, of their distance from the image's mean grey (contrast), or of that from their own grey (saturation)."""
+    if name == "hue":
+        return hue(images, values)
+    greys = (images * torch.tensor(GREY, device=images.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    ground = {"brightness": 0, "contrast": greys.mean((2, 3), keepdim=True), "saturation": greys}[name]
+    return (ground + (images - ground) * values[:, None, None, None]).clamp(0, 1)
 
 
 def hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
@@ -70,11 +50,8 @@ def hue(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
     chroma = value - images.amin(1)
     red, green, blue = images.unbind(1)
     inverse = 1 / torch.where(chroma == 0, 1.0, chroma)
-    sixths = torch.where(
-        channel == 0,
-        (green - blue) * inverse,
-        torch.where(channel == 1, 2 + (blue - red) * inverse, 4 + (red - green) * inverse),
-    )
+    cases = [(green - blue) * inverse, 2 + (blue - red) * inverse, 4 + (red - green) * inverse]
+    sixths = torch.stack(cases).gather(0, channel[None])[0]
     start = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
     k = (start + (sixths + 6 * turns.view(-1, 1, 1))[:, None]) % 6
     return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
@@ -91,9 +68,9 @@ def augment(images: torch.Tensor, generator: torch.Generator, shift: float = 0.0
         scale=uniform(images, 1 - 2 * shift, 1 + 2 * shift, generator),
         shift=uniform(images, -2 * shift, 2 * shift, generator, 2),
     )
-    for operation in torch.randperm(4, generator=generator).tolist():
-        low, high = (-0.1, 0.1) if operation == 3 else (0.8, 1.2)
-        images = (brightness, contrast, saturation, hue)[operation](images, uniform(images, low, high, generator))
+    for i in torch.randperm(4, generator=generator).tolist():
+        low, high = (-0.1, 0.1) if COLOURS[i] == "hue" else (0.8, 1.2)
+        images = adjust(images, COLOURS[i], uniform(images, low, high, generator))
     return images
 
 
@@ -106,11 +83,11 @@ def mix(images: torch.Tensor, generator: torch.Generator, probability: float) ->
     place = torch.arange(side, device=images.device)
     inside = (place >= low[..., None]) & (place < high[..., None])  # (N, 2, side): rows and columns of the box
     box = (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None].float()
-    cut = uniform(images, 0, 1, generator) < 0.5
-    weight = torch.where(per_image(cut), box, per_image(uniform(images, 0, 1, generator)))
+    cut = uniform(images, 0, 1, generator, 1, 1, 1) < 0.5
+    weight = torch.where(cut, box, uniform(images, 0, 1, generator, 1, 1, 1))
     mixed = uniform(images, 0, 1, generator) < probability
     others = images[torch.randperm(len(images), generator=generator).to(images.device)]
-    return torch.lerp(images, others, weight * per_image(mixed)), mixed
+    return torch.lerp(images, others, weight * mixed[:, None, None, None]), mixed
 
 
 class Mixture:
@@ -141,17 +118,10 @@ class Mixture:
         emoji = torch.cat([self.emoji[faces], torch.full_like(rest, -1)]).to(mixed.device).masked_fill(mixed, -1)
         return augment(images, generator, shift) if self.options.augment == "coursework" else images, emoji
 
-    def batches(self, size: int, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches without end."""
-        while True:
-            yield self.batch(size, generator)
-
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """`count` images augmented as the coursework's copies: what PCA is fitted to, as start and baseline."""
-        images = torch.empty(count, *self.faces.shape[1:], device=self.faces.device)
-        for part in images.split(256):
-            part.copy_(self.batch(len(part), generator, harder=False)[0])
-        return images.cpu()
+        sizes = map(len, torch.arange(count).split(256))
+        return torch.cat([self.batch(size, generator, harder=False)[0].cpu() for size in sizes])
 
 
 class LeakError(Exception):

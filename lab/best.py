@@ -3,8 +3,8 @@ only goes on from PCA; Muon; bfloat16 where the processor computes in it; refine
 
 import math
 import time
-from functools import lru_cache
-from typing import Callable
+import timeit
+from functools import lru_cache, partial
 
 import torch
 from torch import nn
@@ -141,17 +141,13 @@ def cpu_has_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 faster than float32: measured, in a few hundredths of a second.
     One without it takes a hundred times as long, so the seconds of one thread decide, however busy the machine is. What
     the processor says of itself would not do: `ONEDNN_MAX_CPU_ISA=AVX2` makes a new one behave like an old one."""
-    threads, seconds = torch.get_num_threads(), {}
+    threads, seconds = torch.get_num_threads(), []
     torch.set_num_threads(1)
     for kind in (torch.float32, torch.bfloat16):
-        matrix, laps = torch.ones(192, 192, dtype=kind), []
-        for _ in range(4):
-            started = time.thread_time()
-            matrix @ matrix
-            laps.append(time.thread_time() - started)
-        seconds[kind] = min(laps[1:])
+        product = partial(torch.matmul, *2 * [torch.ones(192, 192, dtype=kind)])
+        seconds.append(min(timeit.repeat(product, timer=time.thread_time, repeat=4, number=1)))
     torch.set_num_threads(threads)
-    return seconds[torch.bfloat16] < 0.8 * seconds[torch.float32]
+    return seconds[1] < 0.8 * seconds[0]
 
 
 def resolve_precision(options: TrainingRun) -> str:
@@ -232,11 +228,7 @@ def adversarial_loss(model: nn.Module, images: torch.Tensor, emoji: torch.Tensor
     return {"loss": nn.functional.mse_loss(model(inputs), images)}
 
 
-def refined_loss(steps: int) -> Callable:
+def refined_loss(model: Autoencoder, images: torch.Tensor, emoji: torch.Tensor, steps: int) -> dict[str, torch.Tensor]:
     """The MSE with latents that are refined by so many steps."""
-
-    def loss(model: Autoencoder, images: torch.Tensor, emoji: torch.Tensor) -> dict[str, torch.Tensor]:
-        latents = torch.cat([refine(model, part, steps) for part in images.split(64)])  # in parts, to save memory
-        return {"loss": nn.functional.mse_loss(model.decode(latents).clamp(0, 1), images)}
-
-    return loss
+    latents = torch.cat([refine(model, part, steps) for part in images.split(64)])  # in parts, to save memory
+    return {"loss": nn.functional.mse_loss(model.decode(latents).clamp(0, 1), images)}

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from lab.cli import UserError
@@ -98,7 +99,6 @@ def regression_probabilities(train: Part, labels: torch.Tensor, tests: list[torc
     """(N,) probabilities of sad of each (N, 3, 64, 64) images, by a logistic regression on the training pixels.
     `labels` are one per picture."""
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):  # on a busy machine, two threads took 100 times as long as one
         regression = LogisticRegression(max_iter=1000).fit(flatten(train.images), labels[train.emoji].numpy())
@@ -108,16 +108,13 @@ def regression_probabilities(train: Part, labels: torch.Tensor, tests: list[torc
 def linear_probe(latents: torch.Tensor, labels: torch.Tensor, train: torch.Tensor, test: torch.Tensor) -> float:
     """Balanced accuracy on the emoji at `test` of a logistic regression on the latents of those at `train`.
     `latents` are (N, d), one per emoji, and are standardised by the mean and spread of those at `train`."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import balanced_accuracy_score
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from threadpoolctl import threadpool_limits
+    from sklearn import linear_model, metrics, pipeline, preprocessing
 
+    latents, labels = latents.numpy(), labels.numpy()
+    regression = linear_model.LogisticRegression(max_iter=1000)
     with threadpool_limits(1, "blas"):
-        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        probe.fit(latents[train].numpy(), labels[train].numpy())
-        return float(balanced_accuracy_score(labels[test].numpy(), probe.predict(latents[test].numpy())))
+        probe = pipeline.make_pipeline(preprocessing.StandardScaler(), regression).fit(latents[train], labels[train])
+        return float(metrics.balanced_accuracy_score(labels[test], probe.predict(latents[test])))
 
 
 def project_to_plane(latents: torch.Tensor, fitted_to: torch.Tensor) -> torch.Tensor:
@@ -151,14 +148,9 @@ def accuracy(name: str, predictions: list[np.ndarray], truth: np.ndarray, names:
     print(f"{name.replace('_', ' ')}: balanced accuracy {np.mean(scores):.3f} over {len(distinct)} emoji, "
           f"95% interval {low:.2f} to {high:.2f}")  # fmt: skip
     print(f"  recall {recall}; wrong at least once: {', '.join(mistaken) or 'none'}")
-    prefix = "" if name == "network" else f"{name}_"
-    return {
-        f"{prefix}balanced_accuracy": float(np.mean(scores)),
-        f"{prefix}balanced_accuracy_per_seed": scores,
-        f"{prefix}balanced_accuracy_interval": [low, high],
-        f"{prefix}recall": recall,
-        f"{prefix}mistaken": mistaken,
-    }
+    found = {"balanced_accuracy": float(np.mean(scores)), "balanced_accuracy_per_seed": scores}
+    found |= {"balanced_accuracy_interval": [low, high], "recall": recall, "mistaken": mistaken}
+    return found if name == "network" else {f"{name}_{key}": value for key, value in found.items()}
 
 
 def accuracies(predictions: dict[str, list[np.ndarray]], truth: np.ndarray, pictures: Pictures, seed: int) -> dict:

@@ -12,7 +12,7 @@ from typing import Callable
 import tyro
 from safetensors import SafetensorError
 
-
+OF_FILES = {getattr(errno, name) for name in "ENOSPC EDQUOT EFBIG EIO EROFS EACCES EPERM EEXIST ENOTDIR EISDIR".split()}
 OWN_FILES: set[str] = set()  # the user's, with their networks
 
 
@@ -38,9 +38,7 @@ def explain(error: BaseException) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     text = str(error).partition("\n")[0]
-    full, closed = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}, {errno.EROFS, errno.EACCES, errno.EPERM}
-    misplaced = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR}  # a file where a folder belongs, or the reverse
-    if isinstance(error, SafetensorError) or (isinstance(error, OSError) and error.errno in full | closed | misplaced):
+    if isinstance(error, SafetensorError) or getattr(error, "errno", None) in OF_FILES:
         return f"a file could not be written or read ({text}); check the path, its permissions and the room on the disk"
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "there is not enough memory; try a smaller --batch-size, fewer --copies or another --device"

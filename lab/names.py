@@ -52,12 +52,11 @@ def twin_keys(names: Sequence[str], images: torch.Tensor) -> list[str]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    keys, first, smallest = [twin_key(name) for name in names], {}, {}
+    keys, first = [twin_key(name) for name in names], {}
     same_name = [(i, first.setdefault(key, i)) for i, key in enumerate(keys)]
     ends = torch.cat([torch.tensor(same_name), alike_pairs(images)]).T.numpy()
     groups = connected_components(coo_array(([1] * ends.shape[1], ends), [len(keys)] * 2), directed=False)[1].tolist()
-    for key, group in sorted(zip(keys, groups)):
-        smallest.setdefault(group, key)
+    smallest = dict(sorted(zip(groups, keys), reverse=True))  # of several keys the last stays
     return [smallest[group] for group in groups]
 
 
@@ -101,16 +100,15 @@ def match(names: Sequence[str], name: str) -> tuple[set[str], list[str]]:
     the names or short names with all its words, in any order and with typing errors."""
     known = set(names)
     spelled = {short: full for short, full in names_by_short_name().items() if full in known} | {n: n for n in known}
-    if name in spelled and name:
-        return {spelled[name]}, [spelled[name]]
     if not 0 < len(name) <= 200:  # no name is longer
         return set(), []
+    if name in spelled:
+        return {spelled[name]}, [spelled[name]]
     vocabulary = {word for each in spelled for word in each.split()}
     words = [{word, *difflib.get_close_matches(word, vocabulary - {name}, 3, cutoff=0.85)} for word in name.split()]
     with_all = {full for each, full in spelled.items() if all(meant & {*each.split()} for meant in words)}
     matches = {full for full in known if name in full} or with_all
-    nearest = difflib.get_close_matches(name, sorted(matches or known), 3, cutoff=0)
-    return matches, nearest
+    return matches, difflib.get_close_matches(name, sorted(matches or known), 3, cutoff=0)
 
 
 def find(names: Sequence[str], query: str, codes: Sequence[str] = ()) -> int:

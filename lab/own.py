@@ -30,9 +30,8 @@ def own_row(text: str | None, label: str | Path, read: Callable[[], bytes], desc
 
 def encoded_pixels(cell: list) -> bytes:
     """(H, W), (H, W, C) or (C, H, W) numbers, 0..255 or floats in [0, 1], as a PNG. Raises ValueError, TypeError."""
-    pixels = np.array(cell)
+    pixels = np.array(cell).squeeze()
     pixels = np.moveaxis(pixels, 0, 2) if pixels.ndim == 3 and pixels.shape[2] > 4 else pixels
-    pixels = pixels[..., 0] if pixels.shape[2:] == (1,) else pixels
     pixels = pixels * 255 if pixels.dtype.kind in "bf" and pixels.max() <= 1 else pixels
     if pixels.ndim < 2 or not 0 <= pixels.min() <= pixels.max() <= 255:
         raise ValueError(f"its image, a list of shape {np.shape(cell)}, is not (H, W, C) pixels in 0..255 or [0, 1]")
@@ -44,7 +43,7 @@ def encoded_picture(scalar: pyarrow.Scalar, folder: Path) -> bytes:
     """The picture in a cell of a table in `folder`: bytes, a path, both in a struct, or pixels. Raises nearly anything."""
     cell = scalar.as_py()
     if isinstance(cell, dict):
-        cell = cell.get("path") if cell.get("bytes") is None else cell["bytes"]
+        cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, list):
         return encoded_pixels(cell)
     if isinstance(cell, str) and cell:
@@ -73,7 +72,7 @@ def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
 
 
 def rows_of(source: str) -> list[Row]:
-    """The rows of a parquet file or a folder. Raises UserError."""
+    """The rows of a table or a folder. Raises UserError."""
     path = Path(source).expanduser()
     if not source or not path.exists():
         choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
@@ -81,8 +80,9 @@ def rows_of(source: str) -> list[Row]:
     return folder_rows(path) if path.is_dir() else table_rows(path)
 
 
-def table_rows(path: Path, image: str = "image") -> list[Row]:
+def table_rows(path: Path) -> list[Row]:
     """Rows of a table: `image`, or for metadata `file_name`, and `text` or else class labels. Raises UserError."""
+    image = "file_name" if path.name in METADATA else "image"
     try:
         table = read_table(path)
         classes, found = class_names(table.schema), table.column_names
@@ -110,27 +110,23 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def class_folder(path: Path) -> str:
-    """The folder nearest to a file, by its path inside the source, that is not named after a part; empty if none."""
-    return next((name for name in reversed(path.parts[:-1]) if name.lower() not in PARTS), "")
-
-
 def folder_rows(folder: Path) -> list[Row]:
     """The pictures of a folder, described by its metadata.csv or .jsonl, else by class folders if all are in such and
-    these are several, else by their file names; or its parquet files. Raises UserError."""
+    these are several, else by their file names; or its parquet files. Raises UserError.
+    The class is the nearest folder that is not named after a part of a split."""
     Image.init()
     suffixes = {suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS}
     files = files_below(folder)
     pictures = [path for path in files if path.suffix.lower() in suffixes]
-    tables = [(path, "file_name") for path in files if path.name in METADATA]
-    if not pictures:
-        tables += [(path, "image") for path in files if path.suffix.lower() == ".parquet"]
-    if tables:
-        return [row for path, image in tables for row in table_rows(path, image)]
+    parquets = [path for path in files if path.suffix.lower() == ".parquet"]
+    if tables := [path for path in files if path.name in METADATA] + ([] if pictures else parquets):
+        return [row for path in tables for row in table_rows(path)]
     found = ", ".join(sorted({path.suffix or path.name for path in files})) or "nothing"
     if not pictures:
         raise UserError(f"{folder} has no {', '.join(FORMATS)} or .parquet file; it has {found}")
-    names, by = [class_folder(path.relative_to(folder)) for path in pictures], "their folders"
+    inside = [path.relative_to(folder).parts[:-1] for path in pictures]
+    names = [next((name for name in reversed(parts) if name.lower() not in PARTS), "") for parts in inside]
+    by = "their folders"
     if not all(names) or len(set(names)) < 2:
         names, by = [path.stem for path in pictures], f"their file names: no {' or '.join(METADATA)}, only {found}"
     return [own_row(name, path, path.read_bytes, by) for name, path in zip(names, pictures)]

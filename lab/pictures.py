@@ -95,21 +95,18 @@ class Pictures:
 
     def without(self, names: Iterable[str]) -> "Pictures":
         """The pictures that are none of these emoji, twins and look-alikes included. Raises UserError if unknown."""
-        chosen = []
-        for name in {twin_key(normalise(name)) for name in names}:
-            members = [i for i, other in enumerate(self.names) if twin_key(other) == name]
-            if not members:
-                raise UserError(f"--hold-out {name!r} is not among the {len(self)} emoji of {self.source}")
-            chosen += members
-        left_out = self.related(chosen)
+        held_out = {twin_key(normalise(name)) for name in names}
+        if unknown := held_out - {*map(twin_key, self.names)}:
+            raise UserError(f"--hold-out {min(unknown)!r} is not among the {len(self)} emoji of {self.source}")
+        left_out = self.related(i for i, name in enumerate(self.names) if twin_key(name) in held_out)
         return self.take([i for i in range(len(self)) if i not in left_out])
 
     def joined(self, others: list["Pictures"]) -> "Pictures":
         """These pictures, followed by those of further styles."""
         styles = [self, *others]
         lists = {name: sum((getattr(style, name) for style in styles), []) for name in ("names", "codes", "styles")}
-        images = torch.cat([style.images for style in styles])
-        return replace(self, images=images, skipped=sum(style.skipped for style in styles), **lists)
+        images, skipped = torch.cat([style.images for style in styles]), sum(style.skipped for style in styles)
+        return replace(self, images=images, skipped=skipped, **lists)
 
 
 @dataclass(frozen=True)

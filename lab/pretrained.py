@@ -85,38 +85,33 @@ def import_own(name: str) -> type[Autoencoder]:
     return network
 
 
-def require_contract(model: Autoencoder, images: torch.Tensor, latent: int) -> None:
-    """Raise UserError unless all that a network makes of (N, 3, 64, 64) images is as Autoencoder says."""
-    made, numbers = tuple(images.shape), (len(images), latent)
-    losses = ("loss",) if type(model).loss is Autoencoder.loss else ("loss", "mse")
-    for name, call, *wanted in (
-        ("self.latent", lambda: model.latent, "int"),
-        ("encode", lambda: model.encode(images), numbers),
-        ("decode", lambda: model.decode(model.encode(images)), made),
-        ("reconstruct", lambda: model.reconstruct(images), made, numbers),
-        ("forward", lambda: model(images), made),
-        *((f"loss(images)[{key!r}]", lambda key=key: dict(model.loss(images)).get(key), ()) for key in losses),
-    ):
-        values = found if isinstance(found := call(), tuple) else [found]
-        kinds = [tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__ for each in values]
-        if kinds != wanted:
-            raise UserError(f"{name} gives {', '.join(map(str, kinds))}, not {', '.join(map(str, wanted))}")
+def require(name: str, found: object, *wanted: tuple | str) -> None:
+    """Raise UserError unless what a network gives has the shapes `wanted`; of what is no tensor, the types."""
+    values = found if isinstance(found, tuple) else (found,)
+    kinds = tuple(tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__ for each in values)
+    if kinds != wanted:
+        raise UserError(f"{name} gives {', '.join(map(str, kinds))}, not {', '.join(map(str, wanted))}")
 
 
 def try_own(options: TrainingRun) -> None:
     """Do with the user's network and two images what a run does. Raises UserError if that cannot be done."""
     import_own(options.network)
     part = Part(torch.rand(min(2, options.batch_size), 3, SIZE, SIZE), torch.zeros(2, dtype=torch.int64))
-    loss = training.network_loss
     try:
-        model = training.build(options, None)
-        for images in (part.images[:1], part.images):
-            require_contract(model.eval(), images.to(options.device), options.latent)
-        if options.augment == "adversarial" and type(model).loss is not Autoencoder.loss:
+        model = training.build(options, None).eval()
+        own_loss = type(model).loss is not Autoencoder.loss
+        require("self.latent", model.latent, "int")
+        for images in (part.images[:1].to(options.device), part.images.to(options.device)):
+            made, numbers = tuple(images.shape), (len(images), options.latent)
+            require("encode", latents := model.encode(images), numbers)
+            require("decode", model.decode(latents), made)
+            require("reconstruct", model.reconstruct(images), made, numbers)
+            for key in ("loss", "mse")[: 1 + own_loss]:
+                require(f"loss(images)[{key!r}]", model.loss(images).get(key), ())
+        if options.augment == "adversarial" and own_loss:
             raise UserError("--augment adversarial trains with the MSE, not with its own loss; leave it out")
         steppers, batches = training.optimizers(options, model)[0], itertools.repeat(part[:])
-        training.train(model, batches, loss, steppers, 1, precision=options.precision)
-        training.evaluate(model, part, loss)
+        training.train(model, batches, training.network_loss, steppers, 1, precision=options.precision)
         with TemporaryDirectory() as folder:
             networks.save(model, part, Path(folder))
             pair = model, networks.load(folder, options.network).to(options.device)
@@ -129,14 +124,11 @@ def try_own(options: TrainingRun) -> None:
 
 def recorded_options(folder: Path, kind: type = DataOptions) -> DataOptions:
     """The options of the run in `folder` that decide its result, as a dataclass `kind`. Raises UserError."""
-    run = runs.read_run(folder)
+    run = runs.read_json(folder / runs.RUN, "it says how the network was trained: give another folder")
     try:
-        if run is None:
-            raise ValueError("there is none")
         names = {field.name for field in fields(kind)} - runs.IRRELEVANT
-        options = {name: value for name, value in run["config"].items() if name in names}
+        options = {name: value for name, value in run["config"].items() if name in names} | {"source": run["source"]}
         options |= {name: tuple(options[name]) for name in ("hold_out", "also")}
-        options["source"] = run["source"]
         return kind(**options, **({"out": folder} if issubclass(kind, TrainingRun) else {}))
     except (KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{folder}/{runs.RUN} does not say how the network was trained ({error})") from None
@@ -144,15 +136,14 @@ def recorded_options(folder: Path, kind: type = DataOptions) -> DataOptions:
 
 def reopen(config: TrainingRun) -> tuple[Autoencoder, TrainingRun]:
     """The network of the finished run in `config.evaluate`, and its options. Raises UserError for other options."""
-    given = [field.name for field in fields(config) if field.name not in WITH_EVALUATE]
-    given = [name for name in given if getattr(config, name) != getattr(type(config), name)]
+    names = [field.name for field in fields(config) if field.name not in WITH_EVALUATE]
+    given = [name for name in names if getattr(config, name) != getattr(type(config), name)]
     if given:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(f"--evaluate takes all options from the record in {config.evaluate}; leave {names} out")
     model = networks.load(config.evaluate, config.network)
     options = resolve_defaults(recorded_options(config.evaluate, type(config)))
-    moved = config.source != type(config).source
-    return model, replace(options, source=config.source) if moved else options
+    return model, replace(options, source=config.source) if config.source != type(config).source else options
 
 
 def compare_pictures(folder: Path, pictures: Pictures) -> None:
@@ -176,13 +167,11 @@ def load_reference(folder: Path, config: TrainingRun, pictures: Pictures) -> tup
     """The network in `folder` and its metrics, to show beside that of `config`: tested on the same images.
     Raises UserError for a network of other data or an unfinished run."""
     model, there = networks.load(folder, config.network), recorded_options(folder)
-    training_only = {"also", "hold_out_style"}  # the test images are the same with them and without
-    asked = {field.name: getattr(config, field.name) for field in fields(DataOptions)}
-    asked |= {"keyword": pictures.keyword}
-    other = [f"--{name.replace('_', '-')} {getattr(there, name)}, not {value}" for name, value in asked.items()
-             if name not in training_only and getattr(there, name) != value]  # fmt: skip
-    if isinstance(model, MultiTaskAutoencoder):
-        other.append("happy and sad emoji alone")
+    asked = vars(config) | {"keyword": pictures.keyword}
+    names = [field.name for field in fields(DataOptions) if field.name not in ("also", "hold_out_style")]  # untested
+    changed = [name for name in names if getattr(there, name) != asked[name]]
+    other = [f"--{name.replace('_', '-')} {getattr(there, name)}, not {asked[name]}" for name in changed]
+    other += ["happy and sad emoji alone"] if isinstance(model, MultiTaskAutoencoder) else []
     if other:
         raise UserError(f"--reference {folder} was trained on other data ({', '.join(other)}); give one of the same")
     metrics = runs.read_json(folder / runs.METRICS, f"--reference takes a finished run; train {folder} again")

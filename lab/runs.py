@@ -49,11 +49,8 @@ def write_json(path: Path, content: dict) -> None:
 def read_json(path: Path, remedy: str) -> dict:
     """The names and values in a JSON file. Raises UserError with the remedy if it is missing or malformed."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("it holds no names and values")
-        return content
-    except (OSError, ValueError, RecursionError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} cannot be read ({error}); {remedy}") from None
 
 
@@ -96,48 +93,41 @@ class Run:
         """`config` has the folder `out`. Raises UserError for a run there that must not be replaced or resumed."""
         self.folder, self.started, self.rows = config.out, time.monotonic(), []
         options = asdict(config) | ({"keyword": pictures.keyword} if hasattr(config, "keyword") else {})  # the one used
-        options = json.loads(json.dumps(options, default=str))
         self.about = {
             "command": command_line(),
             "source": resolve_source(pictures.source),
             "pictures": pictures.digest,
-            "config": options,
+            "config": json.loads(json.dumps(options, default=str)),
             "threads": torch.get_num_threads(),
             "processor": processor(),
             "versions": {name: version(name) for name in PACKAGES},
         }
         self.identity = json.dumps([settings(self.about), pictures.digest])  # what a checkpoint belongs to
-        there = read_run(self.folder)
-        self.require_resumable(there) if getattr(config, "resume", False) else self.start(there, config.overwrite)
-
-    def start(self, there: dict | None, overwrite: bool) -> None:
-        """Begin a run in the folder, which has nothing or the run `there`. Raises UserError."""
-        others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
-        if others and there is None:
-            raise UserError(f"{self.folder} holds files of others ({', '.join(others[:3])}); give another --out")
-        if there and not overwrite:
-            self.refuse_to_lose(there)
-        for path in (*self.checkpoints(), self.folder / METRICS, self.folder / LOG):
-            path.unlink(missing_ok=True)
-        write_json(self.folder / RUN, self.about)
-
-    def refuse_to_lose(self, there: dict) -> None:
-        """Raise UserError if the run `there` is unfinished, or finished with other options."""
-        finished, other = (self.folder / METRICS).exists(), differences(there, self.about)
-        if self.checkpoints() and not finished:
-            raise UserError(f"{self.folder} holds an unfinished run; --resume continues it, --overwrite starts again")
-        if finished and other:
-            what = f"{self.folder} holds a finished run with other options ({other})"
-            raise UserError(f"{what}; give another --out, or --overwrite")
-
-    def require_resumable(self, there: dict | None) -> None:
-        """Raise UserError unless the folder holds this run, unfinished. Says if the machine has changed."""
-        if not is_unfinished(self.folder):
-            raise UserError(f"{self.folder} holds no unfinished run to resume; run without --resume")
-        if other := differences(there, self.about):
-            raise UserError(f"{self.folder} holds a run with other options ({other}); resume it with its own")
-        if any(there.get(name) != self.about[name] for name in ("threads", "processor", "versions")):
+        there, resume = read_run(self.folder), getattr(config, "resume", False)
+        if fault := self.fault(there, resume, config.overwrite):
+            raise UserError(f"{self.folder} holds {fault}")
+        if not resume:
+            for path in (*self.checkpoints(), self.folder / METRICS, self.folder / LOG):
+                path.unlink(missing_ok=True)
+            write_json(self.folder / RUN, self.about)
+        elif any(there.get(name) != self.about[name] for name in ("threads", "processor", "versions")):
             print("this run was started on another machine or with other packages: the last digits may differ")
+
+    def fault(self, there: dict | None, resume: bool, overwrite: bool) -> str:
+        """Why the folder, which has nothing or the run `there`, cannot have this run; empty if it can."""
+        others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        unfinished = is_unfinished(self.folder)
+        if resume and not unfinished:
+            return "no unfinished run to resume; run without --resume"
+        if resume and (other := differences(there, self.about)):
+            return f"a run with other options ({other}); resume it with its own"
+        if others and there is None:
+            return f"files of others ({', '.join(others[:3])}); give another --out"
+        if self.checkpoints() and unfinished and not resume and not overwrite:
+            return "an unfinished run; --resume continues it, --overwrite starts again"
+        if there and not unfinished and not overwrite and (other := differences(there, self.about)):
+            return f"a finished run with other options ({other}); give another --out, or --overwrite"
+        return ""
 
     def checkpoints(self) -> list[Path]:
         return [*self.folder.glob("checkpoint*.safetensors")]
@@ -179,18 +169,18 @@ def over_seeds(main: Callable, config) -> dict:
     from lab import statistics  # needed only here
 
     asked = {name: str(value) for name, value in vars(config).items() if name not in IRRELEVANT | {"seed", "seeds"}}
-    there = read_run(config.out)
-    if config.out.exists() and any(config.out.iterdir()) and (there or {"config": None})["config"] != asked:
-        raise UserError(f"{config.out} holds something else than these seeds; give another --out")
     config.out.mkdir(parents=True, exist_ok=True)
+    there = read_run(config.out)
+    if any(config.out.iterdir()) and (there or {"config": None})["config"] != asked:
+        raise UserError(f"{config.out} holds something else than these seeds; give another --out")
     write_json(config.out / RUN, there or {"config": asked})  # now: the first seed may be killed
-    metrics, first = [], None
+    metrics, first = [], {}
     for seed in range(config.seeds):
         folder = config.out / f"seed-{seed}"
-        changes = {"seed": seed, "seeds": None, "out": folder, "plots": folder}
-        changes |= {"resume": is_unfinished(folder)} if hasattr(config, "resume") else {}
+        changes = {"resume": is_unfinished(folder)} if hasattr(config, "resume") else {}
+        seeded = replace(config, seed=seed, seeds=None, out=folder, plots=folder, **changes)
         finished = (folder / METRICS).exists()
-        metrics.append(read_json(folder / METRICS, "remove it") if finished else main(replace(config, **changes)))
+        metrics.append(read_json(folder / METRICS, "remove it") if finished else main(seeded))
         run = read_json(folder / RUN, "remove the folder")
         run["config"] |= {"seed": None, "model": None}  # in these the runs differ
         first = first or run
@@ -198,10 +188,9 @@ def over_seeds(main: Callable, config) -> dict:
             raise UserError(f"{folder} holds a run with other options than seed-0 ({other}); remove the folder")
         write_json(config.out / RUN, {**run, "config": asked, "command": command_line()})
     result = statistics.spread(metrics)
-    for name in ("test_mse", "pca_mse", "mean_image_mse", "mse_to_truth", "pca_arithmetic.mse_to_truth"):
-        if name in result["mean"]:
-            mean, std = result["mean"][name], result["std"][name]
-            print(f"{name.replace('_', ' ')}: {mean:.4f} ± {std:.4f}, n = {result['n']}")
+    shown = ("test_mse", "pca_mse", "mean_image_mse", "mse_to_truth", "pca_arithmetic.mse_to_truth")
+    for name in (name for name in shown if name in result["mean"]):
+        print(f"{name.replace('_', ' ')}: {result['mean'][name]:.4f} ± {result['std'][name]:.4f}, n = {result['n']}")
     write_json(config.out / METRICS, result)
     return result
 
@@ -270,14 +259,10 @@ class Checkpoint:
         for i, optimizer in enumerate(self.optimizers):
             state = {}
             for j, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-                values = below(f"optimizer.{i}.{j}.")
-                if any(value.shape not in ((), parameter.shape) for value in values.values()):
-                    raise ValueError(f"the state of parameter {j} has another shape")
-                # Fused Adam reads its averages in the memory order of the parameter; safetensors are in plain order.
-                ordered = torch.empty_like(parameter, device="cpu")
-                state[j] = {
-                    name: ordered.clone().copy_(value) if value.shape else value for name, value in values.items()
-                }
+                state[j] = below(f"optimizer.{i}.{j}.")
+                for name, value in state[j].items():
+                    # Fused Adam reads its averages in the memory order of the parameter, not in safetensors' plain one.
+                    state[j][name] = torch.empty_like(parameter).copy_(value) if value.shape else value
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         for i, generator in enumerate(self.generators):
             generator.set_state(tensors[f"generator.{i}"])

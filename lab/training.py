@@ -9,6 +9,7 @@ from functools import partial
 from typing import Callable, Iterator, NamedTuple
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 from tqdm import tqdm
 
@@ -34,7 +35,6 @@ def flatten(images: torch.Tensor):
 def fit_pca(images: torch.Tensor, components: int):
     """A sklearn PCA of (N, 3, H, W) training images, with at most N components."""
     from sklearn.decomposition import PCA  # takes half a second to import
-    from threadpoolctl import threadpool_limits
 
     solver = "arpack" if components < len(images) else "full"  # arpack is as exact, and computes only what is needed
     with threadpool_limits(1, "blas"):  # on a busy machine, two threads took 8 times as long as one
@@ -67,8 +67,7 @@ def mean_losses(batches: list[tuple[dict[str, torch.Tensor], int]]) -> dict[str,
 @torch.no_grad()
 def evaluate(model: nn.Module, part: Part, loss_function: LossFunction) -> dict[str, float]:
     """The losses per image of `part`, without dropout, in float32."""
-    model.eval()
-    losses, device = [], next(model.parameters()).device
+    losses, device = [], next(model.eval().parameters()).device
     for images, emoji in part.batches(256):
         losses.append((loss_function(model, to_float(images.to(device)), emoji.to(device)), len(images)))
     return mean_losses(losses)
@@ -143,23 +142,18 @@ def batches_by_epoch(options: TrainingOptions, splits: Splits, order: torch.Gene
 
 def batches_by_step(options: TrainingOptions, splits: Splits, order: torch.Generator):
     """The same of a training that counts steps: batches of one size, and a PCA of a sample."""
-
-    def passes(waiting=torch.empty(0, dtype=torch.int64)) -> Iterator:
-        while True:
-            while len(waiting) < options.batch_size:  # passes are joined end to end
-                waiting = torch.cat([waiting, torch.randperm(len(splits.train), generator=order)])
-            yield splits.train[waiting[: options.batch_size]]
-            waiting = waiting[options.batch_size :]
-
     if options.preset == "best":
         from lab.augment import Mixture
 
         mixture = Mixture(splits, options, choose_device(options.device))
         images = mixture.sample(options.pca_images, generator(MIXTURE_SAMPLE, options.seed))
-        batches = mixture.batches(options.batch_size, order)
+        batches = (mixture.batch(options.batch_size, order) for _ in itertools.count())
     else:
         chosen = torch.randperm(len(splits.train), generator=generator(SAMPLE, options.seed))[: options.pca_images]
-        images, batches = splits.train.images[chosen], passes()
+        images = splits.train.images[chosen]
+        passes = (torch.randperm(len(splits.train), generator=order).tolist() for _ in itertools.count())
+        places = itertools.chain.from_iterable(passes)  # end to end
+        batches = (splits.train[[*itertools.islice(places, options.batch_size)]] for _ in itertools.count())
     return batches, fit_pca(images, options.latent), options.steps
 
 
@@ -168,8 +162,7 @@ def build(options: TrainingOptions, wrap: Callable | None) -> Autoencoder:
     torch.manual_seed(seed_for(WEIGHTS, options.seed))
     own = {"dropout": options.dropout, "initialization": options.initialization}
     model = networks.build(options.network, options.latent, **own)
-    model = wrap(model) if wrap else model
-    return to_device(model, choose_device(options.device))
+    return to_device(wrap(model) if wrap else model, choose_device(options.device))
 
 
 def to_device(model: nn.Module, device: torch.device) -> nn.Module:
@@ -239,5 +232,5 @@ def errors(trained: Trained, test: Part, refine_steps: int | None) -> dict[str, 
     if refine_steps:
         from lab import best
 
-        found["refined_mse"] = evaluate(trained.model, test, best.refined_loss(refine_steps))["loss"]
+        found["refined_mse"] = evaluate(trained.model, test, partial(best.refined_loss, steps=refine_steps))["loss"]
     return found | baseline_errors(trained.pca, test)

@@ -61,12 +61,9 @@ class Autoencoder(nn.Module):
 
 def mean_mse(model, loader):
     model.eval()
-    total = count = 0
     with torch.no_grad():
-        for images in loader:
-            total += nn.functional.mse_loss(model(images), images).item() * len(images)
-            count += len(images)
-    return total / count
+        total = sum(nn.functional.mse_loss(model(images), images).item() * len(images) for images in loader)
+    return total / len(loader.dataset)
 
 
 def main():

@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,8 @@ def test_the_best_presets_networks_start_at_pca_and_refine_their_latents(faces, 
     part = dict(model.named_parameters())[f"{'autoencoder.' * (kind == 'multi-task')}project"]
     part.data += 0.01 * torch.randn(part.shape, generator=generator("noise", 0))  # a worse encoder
     plain = training.evaluate(model, tested, training.reconstruction_loss)["loss"]
-    refined = [training.evaluate(model, tested, refined_loss(steps))["loss"] for steps in (0, 15)]
+    losses = (partial(refined_loss, steps=steps) for steps in (0, 15))
+    refined = [training.evaluate(model, tested, loss)["loss"] for loss in losses]
     assert refined[0] == pytest.approx(plain) and refined[1] < 0.97 * plain
 
 

@@ -164,7 +164,7 @@ DAMAGES = {
 def test_a_damaged_checkpoint_is_not_used(stopped, name, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     DAMAGES[name](stopped.out / "checkpoint.safetensors")
-    reason = "has another shape" * (name == "another shape")
+    reason = "must match the size" * (name == "another shape")
     refused(replace(stopped, resume=True), "checkpoint.safetensors cannot be used", reason, "delete it to start")
     assert not (tmp_path / "sprung").exists()
     (stopped.out / "checkpoint.safetensors").unlink()
