@@ -14,7 +14,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -87,33 +86,27 @@ def measure(config: Config) -> dict:
     for i in range(config.repeats):
         plain.append(run_plain(config, f"plain-{i}"))
         coursework.append(run_ours(config, f"coursework-{i}", *epochs))
-    best, unseen = run_ours(config, "best", *config.best), {}
-    kinds = {"coursework": epochs, "convolutional": (*config.best, "--network", "convolutional"), "best": config.best}
-    for kind, seed in product(kinds, range(config.seeds)):
-        made = run_ours(config, f"{kind}-unseen-{seed}", "--split", "unseen", "--seed", str(seed), *kinds[kind])
-        unseen.setdefault(kind, []).append(made)
-    bests = [best, *unseen["best"]]
-    rows = [
-        {
-            "method": method,
-            "unseen_mse": [run[error] for run in tested],
-            "coursework_mse": own and own[error],
-            **{name: median(run[name] for run in timed) if timed else None for name in TIMES},
-        }
-        for method, error, tested, own, timed in (
-            ("mean image", "mean_image_mse", unseen["coursework"], coursework[0], []),
-            ("PCA-128, on the faces", "pca_mse", unseen["coursework"], coursework[0], []),
-            ("PCA-128, on the best preset's images", "pca_mse", unseen["best"], best, []),
-            ("plain implementation", "test_mse", [], plain[0], plain),
-            ("coursework preset", "test_mse", unseen["coursework"], coursework[0], coursework),
-            ("coursework's network, trained as the best preset", "test_mse", unseen["convolutional"], None, []),
-            ("best preset, encoder alone", "test_mse", unseen["best"], best, bests),
-            ("best preset, refined latents", "refined_mse", unseen["best"], best, bests),
-        )
-    ]
+    best, unseen, unseen_best = run_ours(config, "best", *config.best), [], []
+    for seed in range(config.seeds):
+        fold = ("--split", "unseen", "--seed", str(seed))
+        unseen.append(run_ours(config, f"coursework-unseen-{seed}", *fold, *epochs))
+        unseen_best.append(run_ours(config, f"best-unseen-{seed}", *fold, *config.best))
+    rows = []
+    for method, error, tested, own, timed in (
+        ("mean image", "mean_image_mse", unseen, coursework[0], []),
+        ("PCA-128, on the faces", "pca_mse", unseen, coursework[0], []),
+        ("PCA-128, on the best preset's images", "pca_mse", unseen_best, best, []),
+        ("plain implementation", "test_mse", [], plain[0], plain),
+        ("coursework preset", "test_mse", unseen, coursework[0], coursework),
+        ("best preset, encoder alone", "test_mse", unseen_best, best, [best, *unseen_best]),
+        ("best preset, refined latents", "refined_mse", unseen_best, best, [best, *unseen_best]),
+    ):
+        errors = {"unseen_mse": [run[error] for run in tested], "coursework_mse": own[error]}
+        times = {name: median(run[name] for run in timed) if timed else None for name in TIMES}
+        rows.append({"method": method, **errors, **times})
     ratios = {
-        "refined to PCA, per seed": [run["refined_mse"] / run["pca_mse"] for run in unseen["best"]],
-        "encoder alone to PCA, per seed": [run["test_mse"] / run["pca_mse"] for run in unseen["best"]],
+        "refined to PCA, per seed": [run["refined_mse"] / run["pca_mse"] for run in unseen_best],
+        "encoder alone to PCA, per seed": [run["test_mse"] / run["pca_mse"] for run in unseen_best],
     }
     return {**best["machine"], "rows": rows, "ratios": ratios}
 

@@ -87,8 +87,7 @@ def on_ray(trials: dict[Key, Trial]) -> Iterator[tuple[Key, dict]]:
     except (OSError, ValueError, ray.exceptions.RayError) as error:
         reason = f"no Ray cluster lets us in at {os.environ['RAY_ADDRESS']} ({str(error).partition('. ')[0]})"
         raise UserError(f"{reason}; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN") from None
-    task = ray.remote(measure)
-    pending = {task.remote(trial): key for key, trial in trials.items()}
+    pending = {ray.remote(measure).remote(trial): key for key, trial in trials.items()}
     try:
         while pending:
             for finished in ray.wait(list(pending))[0]:

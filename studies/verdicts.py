@@ -98,19 +98,16 @@ def comparison(judged: dict) -> str:
     return f"{metric}, {setting} minus {reference}: {judged['mean']:+.{digits}f} [{low}, {high}]"
 
 
-def sentence(judged: dict) -> str:
-    """A comparison and the verdict that counts, of a hypothesis as `corrected` gives it: bold if it is decided."""
-    counts, alone = judged["holm_verdict"], judged["verdict"]
-    if counts != "undecided":
-        return f"{comparison(judged)}, **{counts}**"
-    return f"{comparison(judged)}, undecided" + (f" (by itself {alone})" if alone != counts else "")
-
-
 def verdict_list(hypotheses: list[dict]) -> str:
-    """Verdicts as a Markdown list."""
-    return "\n".join(
-        f"- *{one['text'][0].upper()}{one['text'][1:]}* ({one['letter']}). {sentence(one)}." for one in hypotheses
-    )
+    """Hypotheses as `corrected` gives them, as a Markdown list: what was compared, and the verdict that counts."""
+    lines = []
+    for one in hypotheses:
+        counts, alone = one["holm_verdict"], one["verdict"]
+        verdict = f"**{counts}**" if counts != "undecided" else counts
+        verdict += f" (by itself {alone})" if alone != counts else ""
+        claim = f"*{one['text'][0].upper()}{one['text'][1:]}* ({one['letter']})"
+        lines.append(f"- {claim}. {comparison(one)}, {verdict}.")
+    return "\n".join(lines)
 
 
 def labelled(rows: list[dict]) -> list[dict]:
