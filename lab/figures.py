@@ -19,6 +19,7 @@ CLASSES = (VAL, TRAIN)
 COLORS = (TRAIN, VAL, "#2ca02c", "#9467bd", "#8c564b")  # of an experiment's settings
 PANEL, THUMBNAIL = 5.0, 0.34  # sides of a map of latents and of a picture on it, in inches
 THIN, BOLD = 1.0, 2.5  # frames
+DOTS = "seeds (dots), mean and 95% interval before Holm's correction"
 
 
 def new_figure(width: float, height: float, **options):
@@ -215,8 +216,8 @@ def latent_map(
         for i, place in zip(order.tolist(), places):
             frame = {"edgecolor": CLASSES[labels[i]], "linewidth": BOLD if i in held_out else THIN}
             thumbnail(axes, images[i], points[i], place, side, frame, pale=bool(held_out) and i not in held_out)
-        (left, bottom), (right, top) = (middle - reach).tolist(), (middle + reach).tolist()
-        axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", title=title)
+        xlim, ylim = torch.stack([middle - reach, middle + reach], 1).tolist()
+        axes.set(xlim=xlim, ylim=ylim, aspect="equal", title=title)
         axes.set(xlabel="first principal component of the latents", ylabel="second")
         axes.grid(alpha=0.25)
     looks = {name: {"color": color} for name, color in zip(class_names, CLASSES)}
@@ -232,9 +233,9 @@ def thumbnail(axes, image, point: torch.Tensor, place: torch.Tensor, side: float
     from matplotlib.patches import Rectangle
 
     half, color = 0.47 * side, frame["edgecolor"]
-    (left, bottom), (right, top) = (place - half).tolist(), (place + half).tolist()
-    axes.imshow(image.permute(1, 2, 0).numpy(), extent=(left, right, bottom, top), alpha=0.5 if pale else 1, zorder=2)
-    axes.add_patch(Rectangle((left, bottom), 2 * half, 2 * half, fill=False, zorder=3, **frame))
+    extent = torch.stack([place - half, place + half], 1).flatten().tolist()  # left, right, bottom, top
+    axes.imshow(image.permute(1, 2, 0).numpy(), extent=extent, alpha=0.5 if pale else 1, zorder=2)
+    axes.add_patch(Rectangle((place - half).tolist(), 2 * half, 2 * half, fill=False, zorder=3, **frame))
     edge = place + (point - place).clamp(-half, half)
     if not torch.equal(edge, point):
         axes.plot(*torch.stack([edge, point]).T, color=color, linewidth=0.8, zorder=4)
@@ -263,7 +264,7 @@ def classification_cost(record: dict, path: Path) -> Path:
     axes = figure.subplots()
     outcomes = {"coursework's order": record["compare"]["coursework"], "unseen emoji": record["compare"]["unseen"]}
     differences(axes, outcomes, "test MSE with the classification loss minus without: right of 0, the loss costs")
-    axes.set_title("seeds (dots), mean and 95% interval before Holm's correction", fontsize=9)
+    axes.set_title(DOTS, fontsize=9)
     return save(figure, path)
 
 
@@ -299,8 +300,7 @@ def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) ->
     *panels, below = right.subplots(len(heights), 1, height_ratios=heights)
     for axes, (label, members) in zip(panels, groups.items()):
         differences(axes, members, label)
-    title = f"after {rows[0]['steps'][-1]:,} steps: seeds (dots), mean and 95% interval before Holm's correction"
-    right.suptitle(title, fontsize=8)
+    right.suptitle(f"after {rows[0]['steps'][-1]:,} steps: {DOTS}", fontsize=8)
     below.axis("off")
     style = {"ncols": 2, "frameon": False, "fontsize": 8, "title_fontsize": 8, "loc": "center"}
     below.legend(lines.values(), lines, title=f"colours: {varied}", **style)

@@ -34,8 +34,7 @@ COLUMNS = {
 def at_end(metrics: dict) -> dict:
     """A trial's numbers after its last step, with the gap between unseen and training emoji."""
     end = {name: values[-1] if name in CURVES and values else values for name, values in metrics.items()}
-    end.pop("steps")
-    return {**end, "gap": end["mse"] - end["train_mse"]}
+    return {name: value for name, value in end.items() if name != "steps"} | {"gap": end["mse"] - end["train_mse"]}
 
 
 def compare(differences: list[float], expected: str, test_to_train: float = TEST_TO_TRAIN) -> dict:
