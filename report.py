@@ -33,17 +33,7 @@ LARGEST = 200_000  # bytes of a published figure
 STAMP = "record"  # what a figure calls the sha256 of the record that it shows
 REMEDY = "take it with --collect"
 SCORES = {"top1": ".2f", "mse": ".4f", "sharpness": ".2f"}  # of composites
-RUNS = (  # the records
-    "autoencoder", "no-copies", "unseen", "best", "best-styles", "multitask",
-    "multitask-unseen", "multitask-compare", "multitask-best", "multitask-best-unseen", "multitask-styles",
-    "multitask-without-twemoji", "multitask-without-openmoji", "multitask-without-noto", "composite",
-    "composite-mean", "composite-isolated", "composite-map", "composite-transplant", "analogies", "targets",
-    "seeds-coursework", "seeds-coursework-60-steps", "seeds-exact", "seeds-exact-pytorch", "seeds-no-copies",
-    "seeds-no-copies-300-steps", "seeds-unseen", "seeds-unseen-60-steps", "seeds-unseen-no-copies",
-    "seeds-unseen-no-copies-300-steps", "seeds-without-clocks", "seeds-composite",
-    *(f"experiment-{name}" for name in EXPERIMENTS), "bench",
-)  # fmt: skip
-SHOWN = {"autoencoder-best": "best", "analogies-targets": "targets"} | {name: name for name in RUNS}
+OTHER_NAMES = {"autoencoder-best": "best", "analogies-targets": "targets"}  # of figures, and their record
 ABOUT = ("command", "config", "processor", "threads", "versions")  # of run.json, in the records
 
 
@@ -52,7 +42,7 @@ class Config:
     """Fill the numbers of runs into REPORT.md and README's table."""
 
     check: bool = False  # only say whether they are what words and records give
-    collect: tuple[str, ...] | None = None  # records to take first, and their figures; without a name, all
+    collect: tuple[str, ...] | None = None  # records to take first, and their figures; without a name, all there are
     figures: bool = False  # first draw again the figures that need no more than their records
     project: Path = HERE  # folder of pages, words, records, runs and plots
 
@@ -69,18 +59,19 @@ def result_of(folder: Path, name: str) -> dict:
     return result | {"command": result["command"].replace(" --overwrite", "")}
 
 
-def record_of(figure: str) -> str:
+def record_of(project: Path, figure: str) -> str:
     """Name of the record that a figure shows, by its folder or its own name; "" for the contact sheet and the page."""
+    shown = OTHER_NAMES | {path.stem: path.stem for path in (project / RECORDS).glob("*.json")}
     for part in (Path(figure).parent.name, Path(figure).stem.replace("_", "-")):
-        if found := [name for name in SHOWN if part.startswith(name)]:
-            return SHOWN[max(found, key=len)]
+        if found := [name for name in shown if part.startswith(name)]:
+            return shown[max(found, key=len)]
     return ""
 
 
 def stamp_of(project: Path, figure: str) -> str:
     """The sha256 of the record that a figure shows: what the figure says too, if it is not stale."""
-    path = project / RECORDS / f"{record_of(figure)}.json"
-    return hashlib.sha256(path.read_bytes()).hexdigest() if record_of(figure) else ""
+    record = record_of(project, figure)
+    return hashlib.sha256((project / RECORDS / f"{record}.json").read_bytes()).hexdigest() if record else ""
 
 
 def publish(project: Path, figure: str) -> None:
@@ -94,18 +85,19 @@ def publish(project: Path, figure: str) -> None:
 
 def collect(project: Path, names: tuple[str, ...], shown: set[str]) -> None:
     """Take records from runs/, and those of their figures that plots/ has. Raises UserError before it writes."""
-    records = {name: result_of(project / "runs", name) for name in names}
-    for name, record in records.items():
+    names = names or [path.stem for path in (project / RECORDS).glob("*.json")]
+    for name, record in {name: result_of(project / "runs", name) for name in names}.items():
         runs.write_json(project / RECORDS / f"{name}.json", record)
     for figure in shown:
-        if record_of(figure) in ("", *names) and (project / "plots" / Path(figure).relative_to(PUBLISHED)).is_file():
+        taken = record_of(project, figure) in ("", *names)
+        if taken and (project / "plots" / Path(figure).relative_to(PUBLISHED)).is_file():
             publish(project, figure)
 
 
 def redraw(project: Path) -> None:
     """Draw and publish the figures that need no more than their records."""
-    drawings = {f"experiment-{name}": experiments.draw for name in EXPERIMENTS}
-    for name, draw in (drawings | {"multitask-compare": figures.classification_cost}).items():
+    for name in [*(f"experiment-{name}" for name in EXPERIMENTS), "multitask-compare"]:
+        draw = experiments.draw if name.startswith("experiment") else figures.classification_cost
         record = runs.read_json(project / RECORDS / f"{name}.json", REMEDY)
         drawn = draw(record, project / "plots" / f"{name.replace('-', '_', 1)}.png")
         publish(project, str(PUBLISHED / drawn.name))
@@ -139,10 +131,11 @@ def composites(rows: list[dict]) -> dict[str, dict[str, dict[str, str]]]:
 
 def computed(records: dict[str, dict]) -> dict:
     """What the pages show and no record holds, by name."""
-    coursework, unseen = (records[f"seeds-{name}"]["values"] for name in ("coursework", "unseen"))
+    coursework, unseen = records["seeds-coursework"]["values"], records["seeds-unseen"]["values"]
     tried, lists = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}, {}
     judged = [one | {"of": name} for name, record in tried.items() for one in record["hypotheses"]]
-    for one in (judged := verdicts.corrected([*judged, *verdicts.compared(records["multitask-compare"])])):
+    judged = verdicts.corrected([*judged, *verdicts.compared(records["multitask-compare"])])
+    for one in judged:
         for key in (one["of"], f"{one['of']} {one['letter']}"):
             lists.setdefault(key, []).append(one)
     decided = [f"- {one['holm_verdict']}: {one['text']} ({one['letter']})" for one in judged if one["holm_p"] < 0.05]
@@ -171,17 +164,20 @@ def fill(project: Path, template: Path, names: dict) -> str:
 def main(config: Config) -> dict[Path, str]:
     """Write REPORT.md and README's table, or check them. Returns both texts. Raises UserError."""
     project, readme = config.project, config.project / "README.md"
-    before, start, rest = readme.read_text(encoding="utf-8").partition(START)
-    _, end, after = rest.partition(END)
+    before, _, rest = readme.read_text(encoding="utf-8").partition(START)
+    after = rest.partition(END)[2]
     shown = {*FIGURE.findall(before + after + (project / REPORT).read_text(encoding="utf-8"))}
     if config.collect is not None:
-        collect(project, config.collect or RUNS, shown)
-    records = {name: readable(runs.read_json(project / RECORDS / f"{name}.json", REMEDY)) for name in RUNS}
-    names = records | computed(records)
+        collect(project, config.collect, shown)
+    records = {path.stem: readable(runs.read_json(path, REMEDY)) for path in (project / RECORDS).glob("*.json")}
+    try:
+        names = records | computed(records)
+    except KeyError as error:
+        raise UserError(f"the records have no {error}; {REMEDY}") from None
     if config.figures:
         redraw(project)
-    pages = {project / "REPORT.md": fill(project, REPORT, names)}
-    pages[readme] = before + start + fill(project, TABLE, names) + end + after
+    table = fill(project, TABLE, names)
+    pages = {project / "REPORT.md": fill(project, REPORT, names), readme: f"{before}{START}{table}{END}{after}"}
     for path, text in pages.items():
         if config.check and (not path.is_file() or path.read_text(encoding="utf-8") != text):
             raise UserError(f"{path.name} is not what words and records give; write it again with `python report.py`")
@@ -191,7 +187,7 @@ def main(config: Config) -> dict[Path, str]:
     for figure in shown if config.check else ():
         picture = project / figure
         if not picture.is_file() or Image.open(picture).info.get(STAMP, "") != stamp_of(project, figure):
-            remedy = f"draw it with --figures, or run the command of record {record_of(figure)} and --collect"
+            remedy = f"draw it with --figures, or run the command of record {record_of(project, figure)} and --collect"
             raise UserError(f"{figure} does not show today's record; {remedy}")
     return pages
 

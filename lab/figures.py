@@ -16,8 +16,10 @@ from lab.runs import atomic_write
 DPI = 110
 TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
 CLASSES = (VAL, TRAIN)
+COLORS = (TRAIN, VAL, "#2ca02c", "#9467bd", "#8c564b")  # of an experiment's settings
 PANEL, THUMBNAIL = 5.0, 0.34  # sides of a map of latents and of a picture on it, in inches
 THIN, BOLD = 1.0, 2.5  # frames
+DOTS = "seeds (dots), mean and 95% interval before Holm's correction"
 
 
 def new_figure(width: float, height: float, **options):
@@ -59,9 +61,6 @@ def save(figure, path: Path) -> Path:
     return path
 
 
-# ---------------------------------------------------------------- pictures in rows
-
-
 def show(axes, picture: torch.Tensor, title: str = "") -> None:
     """One picture, its range fixed to [0, 1] or 0..255, with a thin frame since its ground is white."""
     axes.imshow(picture.permute(1, 2, 0).numpy(), vmin=0, vmax=255 if picture.dtype == torch.uint8 else 1)
@@ -75,11 +74,10 @@ def contact_sheet(images: torch.Tensor, title: str, path: Path, columns: int = 2
     """All pictures in one grid under a title, each at half a thumbnail's size, with white between them."""
     from torchvision.utils import make_grid  # takes a second to import
 
-    sheet = make_grid(images, columns, padding=12, pad_value=255)  # (3, height, width)
-    height, width = sheet.shape[1:]
-    figure = new_figure(9, 9 * height / width)
+    sheet = make_grid(images, columns, padding=12, pad_value=255).permute(1, 2, 0)  # (height, width, 3)
+    figure = new_figure(9, 9 * sheet.shape[0] / sheet.shape[1])
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(sheet.permute(1, 2, 0).numpy())
+    axes.imshow(sheet.numpy())
     axes.set_title("\n".join(textwrap.wrap(title, 120, max_lines=3)), fontsize=9, parse_math=False)
     axes.axis("off")
     return save(figure, path)
@@ -94,12 +92,12 @@ def reconstructions(
     figure = new_figure(side * count, 1.04 * side * sum(heights))
     spaces = {"hspace": 0.06, "wspace": 0.06, "height_ratios": heights}
     grid = figure.subplots(len(rows), count, squeeze=False, gridspec_kw=spaces)
+    style = {"rotation": 0, "ha": "right", "va": "center", "linespacing": 1.4, "parse_math": False}
     for row, (places, (label, pictures)) in enumerate(zip(grid, rows)):
         for axes in places[len(pictures) :]:
             axes.axis("off")
         for axes, picture, title in zip(places, pictures, titles):
             show(axes, picture, "" if row else title)
-        style = {"rotation": 0, "ha": "right", "va": "center", "linespacing": 1.4, "parse_math": False}
         places[0].set_ylabel(label, fontsize=9, labelpad=8, **style)
     for axes, note in zip(grid[-1], notes):
         axes.set_xlabel(note, fontsize=8)
@@ -119,12 +117,10 @@ def equation(
         place.axis("off")
     for place, picture in zip(axes[1, ::-1], reversed(reconstructions)):
         show(place, picture)
-    for column, sign in enumerate(signs):
-        rows = axes[:, column] if column < len(pictures) else axes[1:, column]
-        for place in rows:
-            place.text(-0.14, 0.5, sign, transform=place.transAxes, fontsize=16, ha="center", va="center")
-    for column, (picture, title) in enumerate(zip([*pictures, answer[0]], [*titles[:3], answer[1]])):
-        show(axes[0, column], picture, title)
+    for place, sign in [*zip(axes[1], signs), *zip(axes[0, :3], signs)]:
+        place.text(-0.14, 0.5, sign, transform=place.transAxes, fontsize=16, ha="center", va="center")
+    for place, picture, title in zip(axes[0], [*pictures, answer[0]], [*titles[:3], answer[1]]):
+        show(place, picture, title)
     axes[0, 0].set_ylabel("picture", fontsize=9)
     axes[1, 0].set_ylabel("reconstruction", fontsize=9)  # not shown where there is none
     axes[1, 3].set_xlabel(titles[3], fontsize=9)
@@ -137,17 +133,16 @@ def analogy_sheet(
 ) -> Path:
     """Row i, column j: the composite that should be cat j, made from cat i; the cats themselves above and at the left.
     Right answers have a solid green frame, wrong ones a dotted red one."""
-    count = len(cats)
-    figure = new_figure(0.66 * (count + 1), 0.66 * (count + 1))
-    grid = figure.subplots(count + 1, count + 1, gridspec_kw={"wspace": 0.08, "hspace": 0.08})
-    for axes in grid.flat:
+    side = len(cats) + 1
+    figure = new_figure(0.66 * side, 0.66 * side)
+    grid = figure.subplots(side, side, gridspec_kw={"wspace": 0.08, "hspace": 0.08})
+    for axes in {*grid.flat} - {grid[i + 1, j + 1] for i, j in pairs}:
         axes.axis("off")
-    for k in range(count):
-        show(grid[0, k + 1], cats[k])
-        show(grid[k + 1, 0], cats[k])
+    for k, cat in enumerate(cats, 1):
+        show(grid[0, k], cat)
+        show(grid[k, 0], cat)
     for picture, (i, j), correct in zip(composites, pairs, right):
         axes = grid[i + 1, j + 1]
-        axes.axis("on")
         show(axes, picture)
         style = {"color": "#2ca02c", "linewidth": 2.5} if correct else {"color": "#d62728", "linestyle": ":"}
         axes.spines[:].set(**style)
@@ -158,17 +153,14 @@ def analogy_sheet(
     return save(figure, path)
 
 
-# ---------------------------------------------------------------- curves
-
-
 def learning_curves(history: list[dict], path: Path, baselines: dict[str, float], loss: str = "loss") -> Path:
     """Train and validation MSE per epoch or step, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
     The test MSE of the baselines are lines across. Where the rows hold accuracies, a second panel shows them."""
-    accuracies = "val_accuracy" in history[0]
-    figure = new_figure(9.6 if accuracies else 6.4, 3.4, layout="constrained")
-    panels = figure.subplots(1, 2 if accuracies else 1, squeeze=False)[0]
+    quantities = (loss, "accuracy") if "val_accuracy" in history[0] else (loss,)
+    figure = new_figure(3.2 * (len(quantities) + 1), 3.4, layout="constrained")
+    panels = figure.subplots(1, len(quantities), squeeze=False)[0]
     unit = "epoch" if "epoch" in history[0] else "step"
-    for axes, quantity in zip(panels, (loss, "accuracy")):
+    for axes, quantity in zip(panels, quantities):
         for part, name, color in (("train", "training", TRAIN), ("val", "validation", VAL)):
             values, label = [row[f"{part}_{quantity}"] for row in history], name if quantity == loss else None
             axes.plot([row[unit] for row in history], values, color=color, label=label, marker=".", markersize=4)
@@ -178,8 +170,8 @@ def learning_curves(history: list[dict], path: Path, baselines: dict[str, float]
         panels[0].axhline(value, color=REFERENCE, linestyle=style, linewidth=1, label=f"{name} (test)")
     panels[0].set(ylabel="MSE per image", yscale="log")
     plain_ticks(panels[0].yaxis)
-    if accuracies:
-        panels[1].set(ylabel="accuracy", ylim=(0, 1.03))
+    for axes in panels[1:]:
+        axes.set(ylabel="accuracy", ylim=(0, 1.03))
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return save(figure, path)
 
@@ -189,9 +181,6 @@ def plain_ticks(axis) -> None:
     from matplotlib.ticker import LogLocator
 
     axis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter="{x:g}", minor_formatter="")
-
-
-# ---------------------------------------------------------------- latents
 
 
 def free_places(points: torch.Tensor, side: float) -> torch.Tensor:
@@ -227,14 +216,14 @@ def latent_map(
         for i, place in zip(order.tolist(), places):
             frame = {"edgecolor": CLASSES[labels[i]], "linewidth": BOLD if i in held_out else THIN}
             thumbnail(axes, images[i], points[i], place, side, frame, pale=bool(held_out) and i not in held_out)
-        (left, bottom), (right, top) = (middle - reach).tolist(), (middle + reach).tolist()
-        axes.set(xlim=(left, right), ylim=(bottom, top), aspect="equal", title=title)
+        xlim, ylim = torch.stack([middle - reach, middle + reach], 1).tolist()
+        axes.set(xlim=xlim, ylim=ylim, aspect="equal", title=title)
         axes.set(xlabel="first principal component of the latents", ylabel="second")
         axes.grid(alpha=0.25)
-    style = {"marker": "s", "linestyle": "", "markersize": 9}
-    marks = [Line2D([], [], color=color, label=name, **style) for name, color in zip(class_names, CLASSES)]
+    looks = {name: {"color": color} for name, color in zip(class_names, CLASSES)}
     for name, width in zip(meanings, (THIN, BOLD)) if held_out else ():
-        marks.append(Line2D([], [], color="black", mfc="white", mew=width, label=name, **style))
+        looks[name] = {"color": "black", "mfc": "white", "mew": width}
+    marks = [Line2D([], [], marker="s", ls="", markersize=9, label=name, **look) for name, look in looks.items()]
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
     return save(figure, path)
 
@@ -243,19 +232,14 @@ def thumbnail(axes, image, point: torch.Tensor, place: torch.Tensor, side: float
     """A picture of this side at `place` and, if that is not over `point`, a line from there."""
     from matplotlib.patches import Rectangle
 
-    half = 0.47 * side
-    left, bottom = (place - half).tolist()
-    extent = (left, left + 2 * half, bottom, bottom + 2 * half)
+    half, color = 0.47 * side, frame["edgecolor"]
+    extent = torch.stack([place - half, place + half], 1).flatten().tolist()  # left, right, bottom, top
     axes.imshow(image.permute(1, 2, 0).numpy(), extent=extent, alpha=0.5 if pale else 1, zorder=2)
-    axes.add_patch(Rectangle((left, bottom), 2 * half, 2 * half, fill=False, zorder=3, **frame))
+    axes.add_patch(Rectangle((place - half).tolist(), 2 * half, 2 * half, fill=False, zorder=3, **frame))
     edge = place + (point - place).clamp(-half, half)
     if not torch.equal(edge, point):
-        color = frame["edgecolor"]
         axes.plot(*torch.stack([edge, point]).T, color=color, linewidth=0.8, zorder=4)
         axes.plot(*point.tolist(), "o", color=color, markersize=4, markeredgecolor="white", zorder=5)
-
-
-# ---------------------------------------------------------------- comparisons
 
 
 def differences(axes, outcomes: dict[str, dict], label: str) -> None:
@@ -268,8 +252,8 @@ def differences(axes, outcomes: dict[str, dict], label: str) -> None:
         reach = [[outcome["mean"] - low], [high - outcome["mean"]]]
         axes.errorbar(outcome["mean"], place - 0.12, xerr=reach, fmt="D", color=VAL, capsize=4, markersize=5)
     axes.axvline(0, color=REFERENCE, linewidth=1)
-    axes.set(yticks=range(len(outcomes)), ylim=(len(outcomes) - 0.5, -0.5), xlabel=label)
-    axes.set_yticklabels(outcomes, fontsize=8)
+    axes.set_yticks(range(len(outcomes)), outcomes, fontsize=8)
+    axes.set(ylim=(len(outcomes) - 0.5, -0.5), xlabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.grid(alpha=0.25, axis="x")
 
@@ -278,19 +262,17 @@ def classification_cost(record: dict, path: Path) -> Path:
     """`differences` between test MSEs with and without the classification loss, in a record's `compare`."""
     figure = new_figure(6.4, 2.2, layout="constrained")
     axes = figure.subplots()
-    names = {"coursework": "coursework's order", "unseen": "unseen emoji"}
-    outcomes = {name: record["compare"][split] for split, name in names.items()}
+    outcomes = {"coursework's order": record["compare"]["coursework"], "unseen emoji": record["compare"]["unseen"]}
     differences(axes, outcomes, "test MSE with the classification loss minus without: right of 0, the loss costs")
-    axes.set_title("seeds (dots), mean and 95% interval before Holm's correction", fontsize=9)
+    axes.set_title(DOTS, fontsize=9)
     return save(figure, path)
 
 
 def over_steps(axes, rows: list[dict]) -> dict:
     """The MSE on unseen emoji, of every seed and their mean, that on training emoji, and PCA's, by setting.
     Returns the lines of a legend by their names."""
-    colors = ("#1f77b4", "#d95f02", "#2ca02c", "#9467bd", "#8c564b")  # of the settings
     pca = [np.mean(row["values"]["pca_mse"]) for row in rows]
-    for row, color, error in zip(rows, colors, pca):
+    for row, color, error in zip(rows, COLORS, pca):
         steps, unseen = row["steps"], np.array(row["curves"]["mse"])
         axes.plot(steps, unseen.T, color=color, alpha=0.25, linewidth=0.7)
         axes.plot(steps, unseen.mean(0), color=color, linewidth=2)
@@ -302,7 +284,7 @@ def over_steps(axes, rows: list[dict]) -> dict:
     axes.grid(alpha=0.25)
     lines = {"unseen emoji": ("-", 2), "one seed": ("-", 0.7), "training emoji": ("--", 1.2), "PCA, unseen": (":", 1.2)}
     keys = {name: axes.plot([], [], REFERENCE, ls=style, lw=width)[0] for name, (style, width) in lines.items()}
-    return keys | {row["setting"]: axes.plot([], [], color, lw=2)[0] for row, color in zip(rows, colors)}
+    return keys | {row["setting"]: axes.plot([], [], color, lw=2)[0] for row, color in zip(rows, COLORS)}
 
 
 def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) -> Path:
@@ -312,17 +294,14 @@ def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) ->
         label = "difference in balanced accuracy" if "accuracy" in one["metric"] else "difference in MSE"
         groups.setdefault(label, {})[f"{one['label']}\n{one['setting']} − {one['reference']}"] = one
     figure = new_figure(10, 4.2, layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(1, 1))
+    left, right = figure.subfigures(1, 2)
     lines = over_steps(left.subplots(), rows)
-    heights = [0.6 + len(members) for members in groups.values()]
-    *panels, below = right.subplots(len(groups) + 1, 1, height_ratios=[*heights, 1.6])
+    heights = [*(0.6 + len(members) for members in groups.values()), 1.6]
+    *panels, below = right.subplots(len(heights), 1, height_ratios=heights)
     for axes, (label, members) in zip(panels, groups.items()):
         differences(axes, members, label)
-    title = f"after {rows[0]['steps'][-1]:,} steps: seeds (dots), mean and 95% interval before Holm's correction"
-    right.suptitle(title, fontsize=8)
+    right.suptitle(f"after {rows[0]['steps'][-1]:,} steps: {DOTS}", fontsize=8)
     below.axis("off")
-    below.legend(
-        lines.values(), lines, ncols=2, frameon=False, fontsize=8, loc="center", title=f"colours: {varied}",
-        title_fontsize=8,
-    )  # fmt: skip
+    style = {"ncols": 2, "frameon": False, "fontsize": 8, "title_fontsize": 8, "loc": "center"}
+    below.legend(lines.values(), lines, title=f"colours: {varied}", **style)
     return save(figure, path)

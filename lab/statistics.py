@@ -4,7 +4,6 @@ from typing import Sequence
 
 import numpy as np
 
-PRIOR = 0.5  # of a recall: Jeffreys' Beta(1/2, 1/2)
 RESAMPLES = 10_000
 
 
@@ -20,37 +19,30 @@ def mean_and_interval(values: Sequence[float], test_to_train: float = 0.0) -> tu
     return float(values.mean()), float(stats.t.ppf(0.975, len(values) - 1) * variance**0.5)
 
 
-def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
+def bootstrap_interval(values: Sequence[float]) -> list[float]:
     """95% interval of the mean of a few values, by resampling them (percentiles): it stays within their range."""
     values, random = np.asarray(values), np.random.default_rng(0)
     means = values[random.integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(low), float(high)
+    return np.quantile(means, (0.025, 0.975)).tolist()
 
 
-def balanced_accuracy_interval(
-    labels: np.ndarray, correct: np.ndarray, seed: int, prior: float = PRIOR
-) -> tuple[float, float]:
+def balanced_accuracy_interval(labels: np.ndarray, correct: np.ndarray, seed: int, prior: float = 0.5) -> list[float]:
     """95% interval of the balanced accuracy: the mean of the classes' recalls, each with a prior of Beta(prior, prior).
     Brodersen et al. 2010, "The balanced accuracy and its posterior distribution", take a flat prior, 1. For few emoji
     and high recalls it covers the truth too seldom, Jeffreys' about as often as it should (Brown, Cai and DasGupta
     2001). `correct`, (N,) in [0, 1], may be a mean over repeated folds: repeating does not make more emoji of them."""
     random = np.random.default_rng(seed)
-    recalls = [
-        random.beta(prior + correct[labels == k].sum(), prior + (1 - correct[labels == k]).sum(), 100_000)
-        for k in np.unique(labels)
-    ]
-    low, high = np.quantile(np.mean(recalls, axis=0), (0.025, 0.975))
-    return float(low), float(high)
+    members = [correct[labels == k] for k in np.unique(labels)]
+    recalls = [random.beta(prior + each.sum(), prior + (1 - each).sum(), 100_000) for each in members]
+    return np.quantile(np.mean(recalls, axis=0), (0.025, 0.975)).tolist()
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for their number: Holm 1979, "A simple sequentially rejective multiple test procedure"."""
-    count, adjusted, highest = len(p_values), [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(count), key=p_values.__getitem__)):
-        highest = max(highest, min(1.0, (count - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted
+    order, adjusted = np.argsort(p_values), np.empty(len(p_values))
+    times = np.arange(len(p_values), 0, -1)  # the smallest counts as often as there are questions
+    adjusted[order] = np.maximum.accumulate(np.minimum(times * np.take(p_values, order), 1))
+    return adjusted.tolist()
 
 
 def flat_numbers(metrics: dict, prefix: str = "") -> dict[str, float]:
@@ -68,6 +60,6 @@ def spread(metrics: list[dict]) -> dict:
     """The values of every number over some runs, their means and standard deviations."""
     numbers = [flat_numbers(each) for each in metrics]
     values = {name: [each[name] for each in numbers] for name in numbers[0] if all(name in each for each in numbers)}
-    result = {"n": len(numbers), "values": values, "mean": {name: float(np.mean(v)) for name, v in values.items()}}
-    result["std"] = {name: float(np.std(v, ddof=1)) for name, v in values.items()}
-    return result
+    means = {name: float(np.mean(each)) for name, each in values.items()}
+    deviations = {name: float(np.std(each, ddof=1)) for name, each in values.items()}
+    return {"n": len(numbers), "values": values, "mean": means, "std": deviations}

@@ -31,7 +31,6 @@ from studies.trial import Trial, fold_of, measure, trial_of
 from studies.verdicts import comparison, judge, labelled, summary, table
 
 QUICK_SEEDS, QUICK_STEPS = 2, 3
-PROJECT = Path(__file__).parent.parent
 Key = tuple[str, int]  # a setting and a seed
 
 
@@ -82,14 +81,13 @@ def on_ray(trials: dict[Key, Trial]) -> Iterator[tuple[Key, dict]]:
         raise UserError("--ray needs Ray; pip install -r requirements-ray.txt") from None
     if "RAY_ADDRESS" not in os.environ:
         raise UserError("--ray needs RAY_ADDRESS in the environment: a cluster's address, or `local` for this machine")
-    shipped = {"working_dir": str(PROJECT), "excludes": ["runs", "plots", ".git", ".venv"]}
+    shipped = {"working_dir": str(Path(__file__).parents[1]), "excludes": ["runs", "plots", ".git", ".venv"]}
     try:
         ray.init(runtime_env=shipped, log_to_driver=False, logging_level="warning")
     except (OSError, ValueError, ray.exceptions.RayError) as error:
         reason = f"no Ray cluster lets us in at {os.environ['RAY_ADDRESS']} ({str(error).partition('. ')[0]})"
         raise UserError(f"{reason}; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN") from None
-    task = ray.remote(measure)
-    pending = {task.remote(trial): key for key, trial in trials.items()}
+    pending = {ray.remote(measure).remote(trial): key for key, trial in trials.items()}
     try:
         while pending:
             for finished in ray.wait(list(pending))[0]:
@@ -115,7 +113,7 @@ def compute(trials: dict[Key, Trial], config: Config) -> dict[Key, dict]:
     results = {key: stored(paths[key], trial) for key, trial in trials.items()}
     missing = {key: trial for key, trial in trials.items() if results[key] is None}
     print(f"{len(trials) - len(missing)} of {len(trials)} trials are on file in {folder}")
-    workers = min(config.workers or os.cpu_count() or 1, max(len(missing), 1))
+    workers = config.workers or os.cpu_count()
     with contextlib.closing(on_ray(missing) if config.ray else in_processes(missing, workers)) as computed:
         for key, metrics in computed:
             runs.write_json(paths[key], {"trial": trials[key].recorded(), "metrics": metrics})
@@ -125,30 +123,24 @@ def compute(trials: dict[Key, Trial], config: Config) -> dict[Key, dict]:
     return results
 
 
-def settings_of(config: Config) -> dict[str, Trial]:
-    """The experiment's settings as trials of seed 0. Raises UserError, before any training, for too few pictures."""
-    changes = {"source": config.source, "device": str(training.choose_device(config.device))}
-    changes |= {"steps": QUICK_STEPS} if config.quick else {}
-    settings = EXPERIMENTS[config.name].settings
-    trials = {name: trial_of(setting, **changes) for name, setting in settings.items()}
-    for trial in trials.values():
-        fold_of(trial)  # too few emoji are an error now, not in a worker
-    return trials
-
-
 def draw(record: dict, path: Path) -> Path:
     """The figure of a record."""
     return figures.experiment(labelled(record["rows"]), record["hypotheses"], record["varied"], path)
 
 
 def main(config: Config) -> dict:
-    """Compute what is not on file yet, print, record and draw. Returns the record."""
+    """Compute what is not on file yet, print, record and draw. Returns the record. Raises UserError."""
     if config.quick:
         print(f"quick: {QUICK_SEEDS} seeds, {QUICK_STEPS} steps; these numbers say nothing")
         config = replace(config, seeds=QUICK_SEEDS, out=config.out / "quick", plots=config.out / "quick")
     for folder in (config.plots, config.out / "trials"):
         folder.mkdir(parents=True, exist_ok=True)
-    experiment, settings, seeds = EXPERIMENTS[config.name], settings_of(config), range(config.seeds)
+    experiment, seeds = EXPERIMENTS[config.name], range(config.seeds)
+    changes = {"source": config.source, "device": str(training.choose_device(config.device))}
+    changes |= {"steps": QUICK_STEPS} if config.quick else {}
+    settings = {name: trial_of(setting, **changes) for name, setting in experiment.settings.items()}
+    for trial in settings.values():
+        fold_of(trial)  # too few emoji are an error now, not in a worker
     trials = {(name, seed): replace(trial, seed=seed) for seed in seeds for name, trial in settings.items()}
     results = compute(trials, config)
     values = {name: [results[name, seed] for seed in seeds] for name in settings}
@@ -157,10 +149,10 @@ def main(config: Config) -> dict:
     print(table(rows, experiment.varied))
     for outcome in judged:
         print(f"{outcome['letter']}, {outcome['text']}: {comparison(outcome)}, by itself {outcome['verdict']}")
-    about = {"command": runs.command_line(), "experiment": config.name}
-    about |= {"varied": experiment.varied, "torch": torch.__version__, "processor": runs.processor()}
-    about |= {"device": rows[0]["trial"]["device"], "source": config.source, "quick": config.quick}
-    record = about | {"seeds": config.seeds, "rows": rows, "hypotheses": judged}
+    record = {
+        "command": runs.command_line(), "varied": experiment.varied, "seeds": config.seeds, "quick": config.quick,
+        "torch": torch.__version__, "processor": runs.processor(), "rows": rows, "hypotheses": judged,
+    }  # fmt: skip
     runs.write_json(config.out / f"{config.name}.json", record)
     print("figure", draw(record, config.plots / f"experiment_{config.name}.png"))
     return record

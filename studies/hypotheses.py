@@ -29,105 +29,78 @@ class Experiment:
     hypotheses: tuple[Hypothesis, ...]
 
 
-FACES = {}  # Part 1: no change
 CLASSIFIER = {"images": "happy or sad", "classes": "happy or sad", "copies": 50, "dropout": 0.0}  # Part 2
 EMOTIONS = CLASSIFIER | {"images": "emotions", "classes": "emotions", "copies": 10}
 H = Hypothesis
 
+
+def each(base: dict, option: str, *values) -> dict[str, dict]:
+    """A setting for each value of an option, by that value."""
+    return {str(value).removesuffix(".0"): {**base, option: value} for value in values}
+
+
 EXPERIMENTS = {
-    "dropout": Experiment(
-        "dropout in the latent",
-        {f"{dropout:g}": {"dropout": dropout} for dropout in (0.0, 0.2, 0.5)},
-        (
-            H("1c", "dropout of 0.2 prevents overfitting", "gap", "0.2", "lower", "0"),
-            H("1c", "dropout of 0.2 lowers the error on unseen emoji", "mse", "0.2", "lower", "0"),
-        ),
-    ),
-    "augmentation": Experiment(
-        "augmentation",
-        {augment: {"augment": augment} for augment in ("none", "coursework", "adversarial")},
-        (
-            H("1h", "augmentation improves generalization: less overfitting", "gap", "coursework", "lower", "none"),
-            H("1h", "augmentation lowers the error on unseen emoji", "mse", "coursework", "lower", "none"),
-            H("1h", "augmentation lowers the error on moved and recoloured unseen emoji",
-                       "copies_mse", "coursework", "lower", "none"),
-            H("2f.3", "augmentation makes the training emoji harder to reconstruct",
-                       "train_mse", "coursework", "higher", "none"),
-            H("1a", "adversarial examples are worth exploring as augmentation", "mse", "adversarial", "lower", "none"),
-        ),
-    ),
-    "data": Experiment(
-        "training pictures",
-        {
-            "faces": FACES,
-            "all pictures": {"images": "all", "copies": 1},
-            "all, no copies": {"images": "all", "copies": "none", "augment": "none"},
-        },
-        (
-            H("3c.2", "a larger dataset would help", "mse", "all pictures", "lower", "faces"),
-            H("2f.3", "with enough pictures no augmentation is needed", "mse", "all, no copies", "lower", "faces"),
-        ),
-    ),
-    "styles": Experiment(
-        "styles in training",
-        {
-            "one": {"hold_out_style": "noto"},
-            "two": {"also": ("openmoji",), "hold_out_style": "noto"},
-            "three": {"also": ("openmoji", "noto")},
-        },
-        (
-            H("3c.2", "another style's faces help on the first one's unseen emoji", "mse", "two", "lower", "one"),
-            H("3c.2", "two other styles' faces help on the first one's unseen emoji", "mse", "three", "lower", "one"),
-            H("2f.3", "faces in more styles reduce overfitting", "gap", "three", "lower", "one"),
-            H("3c.2", "a second style's faces help on an unseen style", "unseen_style_mse", "two", "lower", "one"),
-        ),
-    ),
-    "weight": Experiment(
-        "weight of the classification loss",
-        {f"{weight:g}": CLASSIFIER | {"weight": weight} for weight in (0.0, 0.5, 5.0)},
-        (
-            H("2e", "classification competes with reconstruction", "mse", "0.5", "higher", "0"),
-            H("2e", "too high a weight costs reconstruction", "mse", "5", "higher", "0.5"),
-        ),
-    ),
-    "low-weight": Experiment(
-        "weight of the classification loss",
-        {f"{weight:g}": CLASSIFIER | {"weight": weight} for weight in (0.1, 0.5)},
-        (
-            H("2e", "too low a weight does little for classification", "balanced_accuracy", "0.1", "lower", "0.5"),
-        ),
-    ),
-    "copies": Experiment(
-        "augmented copies of each picture",
-        {"none": CLASSIFIER | {"copies": "none", "augment": "none"}, "4": CLASSIFIER | {"copies": 4}, "50": CLASSIFIER},
-        (
-            H("2e", "50 copies of each emoji resulted in overfitting", "gap", "50", "higher", "4"),
-            H("2f.3", "augmentation makes the classification robust", "balanced_accuracy", "50", "higher", "none"),
-            H("2f.3", "augmentation hurts the reconstruction", "mse", "50", "higher", "none"),
-        ),
-    ),
-    "emotions": Experiment(
-        "classes",
-        {
-            "none": EMOTIONS | {"classes": "none"},
-            "happy or sad": EMOTIONS | {"classes": "two emotions"},
-            "seven emotions": EMOTIONS,
-        },
-        (
-            H("2f.1", "a harder classification makes for better features",
-                       "mse", "seven emotions", "lower", "happy or sad"),
-            H("2f.1", "a hard classification benefits the autoencoder", "mse", "seven emotions", "lower", "none"),
-        ),
-    ),
-    "latent": Experiment(
-        "numbers in the latent",
-        {str(latent): CLASSIFIER | {"latent": latent} for latent in (64, 128, 256, 512)},
-        (
-            H("2f.2", "larger latents classify better", "balanced_accuracy", "512", "higher", "128"),
-            H("2f.2", "larger latents reconstruct worse", "mse", "512", "higher", "128"),
-            H("2f.2", "a smaller latent generalizes better: less overfitting", "gap", "64", "lower", "128"),
-        ),
-    ),
+    "dropout": Experiment("dropout in the latent", each({}, "dropout", 0.0, 0.2, 0.5), (
+        H("1c", "dropout of 0.2 prevents overfitting", "gap", "0.2", "lower", "0"),
+        H("1c", "dropout of 0.2 lowers the error on unseen emoji", "mse", "0.2", "lower", "0"),
+    )),
+    "augmentation": Experiment("augmentation", each({}, "augment", "none", "coursework", "adversarial"), (
+        H("1h", "augmentation improves generalization: less overfitting", "gap", "coursework", "lower", "none"),
+        H("1h", "augmentation lowers the error on unseen emoji", "mse", "coursework", "lower", "none"),
+        H("1h", "augmentation lowers the error on moved and recoloured unseen emoji",
+           "copies_mse", "coursework", "lower", "none"),
+        H("2f.3", "augmentation makes the training emoji harder to reconstruct",
+           "train_mse", "coursework", "higher", "none"),
+        H("1a", "adversarial examples are worth exploring as augmentation", "mse", "adversarial", "lower", "none"),
+    )),
+    "data": Experiment("training pictures", {
+        "faces": {},  # Part 1: no change
+        "all pictures": {"images": "all", "copies": 1},
+        "all, no copies": {"images": "all", "copies": "none", "augment": "none"},
+    }, (
+        H("3c.2", "a larger dataset would help", "mse", "all pictures", "lower", "faces"),
+        H("2f.3", "with enough pictures no augmentation is needed", "mse", "all, no copies", "lower", "faces"),
+    )),
+    "styles": Experiment("styles in training", {
+        "one": {"hold_out_style": "noto"},
+        "two": {"also": ("openmoji",), "hold_out_style": "noto"},
+        "three": {"also": ("openmoji", "noto")},
+    }, (
+        H("3c.2", "another style's faces help on the first one's unseen emoji", "mse", "two", "lower", "one"),
+        H("3c.2", "two other styles' faces help on the first one's unseen emoji", "mse", "three", "lower", "one"),
+        H("2f.3", "faces in more styles reduce overfitting", "gap", "three", "lower", "one"),
+        H("3c.2", "a second style's faces help on an unseen style", "unseen_style_mse", "two", "lower", "one"),
+    )),
+    "weight": Experiment("weight of the classification loss", each(CLASSIFIER, "weight", 0.0, 0.5, 5.0), (
+        H("2e", "classification competes with reconstruction", "mse", "0.5", "higher", "0"),
+        H("2e", "too high a weight costs reconstruction", "mse", "5", "higher", "0.5"),
+    )),
+    "low-weight": Experiment("weight of the classification loss", each(CLASSIFIER, "weight", 0.1, 0.5), (
+        H("2e", "too low a weight does little for classification", "balanced_accuracy", "0.1", "lower", "0.5"),
+    )),
+    "copies": Experiment("augmented copies of each picture", {
+        "none": CLASSIFIER | {"copies": "none", "augment": "none"},
+        "4": CLASSIFIER | {"copies": 4},
+        "50": CLASSIFIER,
+    }, (
+        H("2e", "50 copies of each emoji resulted in overfitting", "gap", "50", "higher", "4"),
+        H("2f.3", "augmentation makes the classification robust", "balanced_accuracy", "50", "higher", "none"),
+        H("2f.3", "augmentation hurts the reconstruction", "mse", "50", "higher", "none"),
+    )),
+    "emotions": Experiment("classes", {
+        "none": EMOTIONS | {"classes": "none"},
+        "happy or sad": EMOTIONS | {"classes": "two emotions"},
+        "seven emotions": EMOTIONS,
+    }, (
+        H("2f.1", "a harder classification makes for better features",
+           "mse", "seven emotions", "lower", "happy or sad"),
+        H("2f.1", "a hard classification benefits the autoencoder", "mse", "seven emotions", "lower", "none"),
+    )),
+    "latent": Experiment("numbers in the latent", each(CLASSIFIER, "latent", 64, 128, 256, 512), (
+        H("2f.2", "larger latents classify better", "balanced_accuracy", "512", "higher", "128"),
+        H("2f.2", "larger latents reconstruct worse", "mse", "512", "higher", "128"),
+        H("2f.2", "a smaller latent generalizes better: less overfitting", "gap", "64", "lower", "128"),
+    )),
 }  # fmt: skip
 
 COMPARED = {  # questions of `multiTaskModel.py --compare`, after its 10 epochs

@@ -5,12 +5,12 @@
 Pillow and torchvision decode and augment a picture at every access, in float32, with the default loader and the default
 layout. Prints the validation MSE of every epoch, and prints and saves the test MSE and the seconds of training."""
 
-import argparse
 import json
 import time
 from pathlib import Path
 
 import torch
+import tyro
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, random_split
 from torchvision import transforms
@@ -24,10 +24,10 @@ class EmojiDataset(Dataset):
 
     def __init__(self, rows, copies):
         self.rows, self.copies = rows, copies
-        self.exact = transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])
-        random = [transforms.RandomHorizontalFlip(), transforms.RandomRotation(10, fill=255)]
-        random.append(transforms.ColorJitter(0.2, 0.2, 0.2, 0.1))
-        self.augmented = transforms.Compose([transforms.Resize((64, 64)), *random, transforms.ToTensor()])
+        resize, tensor = transforms.Resize((64, 64)), transforms.ToTensor()
+        random = transforms.RandomHorizontalFlip(), transforms.RandomRotation(10, fill=255)
+        self.exact = transforms.Compose([resize, tensor])
+        self.augmented = transforms.Compose([resize, *random, transforms.ColorJitter(0.2, 0.2, 0.2, 0.1), tensor])
 
     def __len__(self):
         return len(self.rows) * (1 + self.copies)
@@ -59,41 +59,36 @@ class Autoencoder(nn.Module):
         return self.decoder(self.encoder(images))
 
 
-def mean_mse(model, loader):
+@torch.no_grad()
+def mean_mse(model, part):
     model.eval()
-    with torch.no_grad():
-        total = sum(nn.functional.mse_loss(model(images), images).item() * len(images) for images in loader)
-    return total / len(loader.dataset)
+    batches = DataLoader(part, batch_size=64)
+    return sum(nn.functional.mse_loss(model(images), images).item() * len(images) for images in batches) / len(part)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("result", type=Path, help="JSON file for the result")
-    parser.add_argument("--epochs", type=int, default=30)
-    options = parser.parse_args()
-
+def main(result: tyro.conf.Positional[Path], epochs: int = 30):
+    """Train it; `result` is the JSON file to write."""
     rows = [row for row in rows_of("twemoji") if "face" in normalise(row.text)]
     dataset = EmojiDataset(rows, copies=4)
     torch.manual_seed(0)
-    train_size, val_size = int(0.6 * len(dataset)), int(0.2 * len(dataset))
-    train, val, test = random_split(dataset, [train_size, val_size, len(dataset) - train_size - val_size])
+    sizes = int(0.6 * len(dataset)), int(0.2 * len(dataset))
+    train, val, test = random_split(dataset, [*sizes, len(dataset) - sum(sizes)])
     loader = DataLoader(train, batch_size=64, shuffle=True)
     model = Autoencoder()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
     started = time.perf_counter()
-    for epoch in range(options.epochs):
+    for epoch in range(epochs):
         model.train()
         for images in loader:
             optimizer.zero_grad()
             loss = nn.functional.mse_loss(model(images), images)
             loss.backward()
             optimizer.step()
-        print(f"Epoch [{epoch + 1}/{options.epochs}], Val Loss: {mean_mse(model, DataLoader(val, batch_size=64)):.4f}")
-    train_seconds = time.perf_counter() - started
-    result = {"test_mse": mean_mse(model, DataLoader(test, batch_size=64)), "train_seconds": train_seconds}
-    print(f"Final average test MSE: {result['test_mse']:.4f}")
-    options.result.write_text(json.dumps(result), encoding="utf-8")
+        print(f"Epoch [{epoch + 1}/{epochs}], Val Loss: {mean_mse(model, val):.4f}")
+    found = {"train_seconds": time.perf_counter() - started, "test_mse": mean_mse(model, test)}
+    print(f"Final average test MSE: {found['test_mse']:.4f}")
+    result.write_text(json.dumps(found), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    tyro.cli(main)

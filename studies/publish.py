@@ -30,18 +30,13 @@ class Config:
     out: Path = Path("pretrained")  # folder of all published networks
 
 
-def credits(run: Path) -> list[str]:
-    """Whose pictures a run was trained and tested on. Raises UserError for pictures without a licence."""
-    options = pretrained.recorded_options(run)
+def card(network: pretrained.Network, folder: Path, run: Path, metrics: dict, weights: bytes) -> str:
+    """The model card: what the network is, whose pictures it was made from, its numbers, and its limitations.
+    Raises UserError for pictures without a licence."""
+    options, about, script = pretrained.recorded_options(run), runs.read_run(run), network.command.split()[1]
     styles = [options.source, *options.also, *filter(None, [options.hold_out_style])]
     if unlicensed := [style for style in styles if style not in sources.STYLES]:
         raise UserError(f"{run} was trained on {unlicensed[0]}, which has no licence; train it on other pictures")
-    return [sources.credit(style) for style in styles]
-
-
-def card(network: pretrained.Network, folder: Path, run: Path, weights: bytes) -> str:
-    """The model card: what the network is, what it was made from, its numbers, and its limitations."""
-    about, metrics, script = runs.read_run(run), runs.read_json(run / runs.METRICS, ""), network.command.split()[1]
     numbers = {name: value for name, value in metrics.items() if name.endswith("mse") or name == "test_accuracy"}
     return "\n".join([
         f"# {network.title}", "",
@@ -54,7 +49,7 @@ def card(network: pretrained.Network, folder: Path, run: Path, weights: bytes) -
         f"| SHA-256 | `{hashlib.sha256(weights).hexdigest()}` of {networks.WEIGHTS} |",
         *(f"| {name.replace('_', ' ')} | {value:.4g} |" for name, value in numbers.items()), "",
         "**Pictures** that it was trained and tested on, scaled to 64x64 pixels, on white:", "",
-        *(f"- {credit}" for credit in credits(run)), "",
+        *(f"- {sources.credit(style)}" for style in styles), "",
         "Its output resembles them: credit the artists, and follow their licences. The code has the MIT licence.", "",
         f"**Limitations.** {network.limitations}", "",
     ])  # fmt: skip
@@ -64,10 +59,10 @@ def main(config: Config) -> None:
     """Write the folder. Raises UserError for an unfinished run, or pictures without a licence."""
     network, folder = pretrained.NETWORKS[config.network], config.out / config.network
     run = config.run or network.run
-    runs.read_json(run / runs.METRICS, f"first run `{network.command}`")
+    metrics = runs.read_json(run / runs.METRICS, f"first run `{network.command}`")
     weights = save({name: tensor.half().contiguous() for name, tensor in networks.load(run).state_dict().items()})
     files = {name: (run / name).read_bytes() for name in (networks.SETTINGS, runs.RUN, runs.METRICS)}
-    files |= {networks.WEIGHTS: weights, "README.md": card(network, folder, run, weights).encode()}
+    files |= {networks.WEIGHTS: weights, "README.md": card(network, folder, run, metrics, weights).encode()}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)

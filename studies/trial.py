@@ -152,9 +152,8 @@ def measure(trial: Trial) -> dict[str, float | list | None]:
     _, history, pca = fit(trial, splits, loss_function=loss, wrap=wrap, validate=tests, rows=rows)
     metrics = {name.removeprefix("val_"): [row[name] for row in history] for name in history[0] if "val_" in name}
     if count:
-        metrics.setdefault("balanced_accuracy", None)
-        metrics["majority_balanced_accuracy"] = 1 / len(truth.unique())  # one class is always right
-    metrics |= {"steps": [row["step"] for row in history], **baseline_errors(pca, fold.test)}
+        metrics = {"balanced_accuracy": None, **metrics, "majority_balanced_accuracy": 1 / len(truth.unique())}
     if trial.hold_out_style:
         metrics["unseen_style_pca_mse"] = baseline_errors(pca, parts["unseen_style_mse"])["pca_mse"]
-    return {**metrics, "seconds": round(time.monotonic() - started, 1)}
+    about = {"steps": [row["step"] for row in history], "seconds": round(time.monotonic() - started, 1)}
+    return {**metrics, **baseline_errors(pca, fold.test), **about}

@@ -31,56 +31,43 @@ COLUMNS = {
 }
 
 
-def verdict(low: float, high: float, expected: str) -> str:
-    """Of the 95% interval of a difference: supported if on the expected side of 0, contradicted if on the other."""
-    if low <= 0 <= high:
-        return "undecided"
-    return "supported" if (low > 0) == (expected == "higher") else "contradicted"
-
-
 def at_end(metrics: dict) -> dict:
     """A trial's numbers after its last step, with the gap between unseen and training emoji."""
     end = {name: values[-1] if name in CURVES and values else values for name, values in metrics.items()}
-    end.pop("steps")
-    return {**end, "gap": end["mse"] - end["train_mse"]}
+    return {name: value for name, value in end.items() if name != "steps"} | {"gap": end["mse"] - end["train_mse"]}
 
 
 def compare(differences: list[float], expected: str, test_to_train: float = TEST_TO_TRAIN) -> dict:
-    """The mean of paired differences over the seeds, its interval, the two-sided p, and the verdict of this one alone.
+    """The mean of paired differences over the seeds, its interval, the two-sided p, and the verdict of this one alone:
+    supported if the interval is on the expected side of 0, contradicted if on the other.
     The interval is corrected for the training emoji that folds or splits share (see `mean_and_interval`)."""
     from scipy import stats  # takes half a second to import
 
     mean, half = mean_and_interval(differences, test_to_train)
-    low, high, freedom = mean - half, mean + half, len(differences) - 1
+    freedom, found = len(differences) - 1, "supported" if (mean > 0) == (expected == "higher") else "contradicted"
     error = half / stats.t.ppf(0.975, freedom)
     p = 2 * stats.t.sf(abs(mean) / error, freedom) if error else float(mean == 0)
-    outcome = {"differences": differences, "interval": [low, high], "verdict": verdict(low, high, expected)}
-    return {**outcome, "mean": mean, "p": float(p)}
+    outcome = {"differences": differences, "interval": [mean - half, mean + half], "mean": mean, "p": float(p)}
+    return {**outcome, "verdict": found if abs(mean) > half else "undecided"}
 
 
 def judge(hypothesis: Hypothesis, values: dict[str, list[dict]]) -> dict:
     """The verdict on a hypothesis. `values` are the metrics of the trials, in the order of the seeds, by setting."""
-    ours, reference = (
-        [at_end(metrics)[hypothesis.metric] for metrics in values[setting]]
-        for setting in (hypothesis.setting, hypothesis.reference)
-    )
-    differences = [one - other for one, other in zip(ours, reference, strict=True)]
-    about = {**asdict(hypothesis), "label": METRICS[hypothesis.metric]}
-    return about | compare(differences, hypothesis.expected)
+    pairs = zip(values[hypothesis.setting], values[hypothesis.reference], strict=True)
+    differences = [at_end(ours)[hypothesis.metric] - at_end(other)[hypothesis.metric] for ours, other in pairs]
+    return {**asdict(hypothesis), "label": METRICS[hypothesis.metric]} | compare(differences, hypothesis.expected)
 
 
 def summary(setting: str, trial: dict, values: list[dict]) -> dict:
     """A setting's row in the record: its values after the last step, over the seeds, and its curves.
     `trial` are its options; `values` the metrics of its trials, where None stands for what was not taught."""
-    steps = values[0]["steps"]
-    ends = [at_end(metrics) for metrics in values]
-    curves = [name for name in CURVES if values[0].get(name)]
+    first, ends = values[0], [at_end(metrics) for metrics in values]
     return {
         "setting": setting,
         "trial": {name: value for name, value in trial.items() if name != "seed"},
         "values": {name: [end[name] for end in ends] for name in ends[0]},
-        "steps": steps,
-        "curves": {name: [[round(value, 5) for value in one[name]] for one in values] for name in curves},
+        "steps": first["steps"],
+        "curves": {name: np.round([one[name] for one in values], 5).tolist() for name in CURVES if first.get(name)},
     }
 
 
@@ -96,10 +83,9 @@ def compared(record: dict) -> list[dict]:
 
 def corrected(hypotheses: Sequence[dict]) -> list[dict]:
     """All hypotheses that were asked, with the p that Holm's correction leaves and the verdict that it allows."""
-    p_values = holm([judged["p"] for judged in hypotheses])
     return [
         {**judged, "holm_p": p, "holm_verdict": judged["verdict"] if p < 0.05 else "undecided"}
-        for judged, p in zip(hypotheses, p_values)
+        for judged, p in zip(hypotheses, holm([judged["p"] for judged in hypotheses]))
     ]
 
 
@@ -111,27 +97,23 @@ def comparison(judged: dict) -> str:
     return f"{metric}, {setting} minus {reference}: {judged['mean']:+.{digits}f} [{low}, {high}]"
 
 
-def sentence(judged: dict) -> str:
-    """A comparison and the verdict that counts, of a hypothesis as `corrected` gives it: bold if it is decided."""
-    counts, alone = judged["holm_verdict"], judged["verdict"]
-    if counts == "undecided":
-        return f"{comparison(judged)}, undecided" + (f" (by itself {alone})" if alone != counts else "")
-    return f"{comparison(judged)}, **{counts}**"
-
-
 def verdict_list(hypotheses: list[dict]) -> str:
-    """Verdicts as a Markdown list."""
-    claims = {f"*{one['text'][0].upper()}{one['text'][1:]}* ({one['letter']})": one for one in hypotheses}
-    return "\n".join(f"- {claim}. {sentence(one)}." for claim, one in claims.items())
+    """Hypotheses as `corrected` gives them, as a Markdown list: what was compared, and the verdict that counts."""
+    lines = []
+    for one in hypotheses:
+        counts, alone = one["holm_verdict"], one["verdict"]
+        verdict = f"**{counts}**" if counts != "undecided" else counts
+        verdict += f" (by itself {alone})" if alone != counts else ""
+        claim = f"*{one['text'][0].upper()}{one['text'][1:]}* ({one['letter']})"
+        lines.append(f"- {claim}. {comparison(one)}, {verdict}.")
+    return "\n".join(lines)
 
 
 def labelled(rows: list[dict]) -> list[dict]:
     """A record's rows, whose settings say how many components PCA had where that is not the latent's size."""
-    found = []
-    for row in rows:
-        k = sorted({*row["values"].get("pca_components", [])} - {row["trial"].get("latent")})
-        found.append(row | {"setting": row["setting"] + (f" (PCA: k = {' or '.join(map(str, k))})" if k else "")})
-    return found
+    sizes = [sorted({*row["values"].get("pca_components", [])} - {row["trial"].get("latent")}) for row in rows]
+    labels = [f" (PCA: k = {' or '.join(map(str, size))})" if size else "" for size in sizes]
+    return [row | {"setting": row["setting"] + label} for row, label in zip(rows, labels)]
 
 
 def cell(name: str, values: list) -> str:

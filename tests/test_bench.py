@@ -36,12 +36,10 @@ def made_up(monkeypatch):
 
 
 def test_rows_and_ratios_are_those_of_runs_that_take_turns(made_up, tmp_path):
-    results = bench.main(bench.Config(seeds=2, repeats=2, out=tmp_path))
+    results = bench.main(bench.Config(seeds=2, repeats=2, steps=1800, out=tmp_path))
     assert json.loads((tmp_path / "results.json").read_text()) == results
     assert [*made_up][:4] == [f"{kind}-{i}" for i in range(2) for kind in ("plain", "coursework")]
-    options = ("--split", "unseen", "--seed", "1", "--preset", "best", "--steps", "1800")
-    assert made_up["best-unseen-1"] == options
-    assert made_up["convolutional-unseen-1"] == (*options, "--network", "convolutional")
+    assert made_up["best-unseen-1"] == ("--split", "unseen", "--seed", "1", "--preset", "best", "--steps", "1800")
     ratios, rows = results["ratios"], {row["method"]: row for row in results["rows"]}
     assert ratios["refined to PCA, per seed"] == [0.25, 0.25]
     assert rows["plain implementation"]["unseen_mse"] == [] and rows["mean image"]["peak_mb"] is None
@@ -57,7 +55,7 @@ def test_rows_and_ratios_are_those_of_runs_that_take_turns(made_up, tmp_path):
 
 def test_styles_are_added_to_a_record_and_one_that_is_never_seen_is_in_no_training(made_up, tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "rows_of", str)  # the runs are made up: noto need not be installed
-    config = bench.Config(styles=True, seeds=2, style_steps=7, out=tmp_path)
+    config = bench.Config(styles=True, seeds=2, steps=7, out=tmp_path)
     with pytest.raises(UserError, match="make that first"):
         bench.main(config)
     runs.write_json(tmp_path / "results.json", {"rows": ["kept"]})
@@ -70,12 +68,12 @@ def test_styles_are_added_to_a_record_and_one_that_is_never_seen_is_in_no_traini
 
 
 def test_a_process_is_timed_in_its_environment_and_its_failure_is_an_error(tmp_path, capsys):
-    script, config = tmp_path / "script.py", bench.Config(out=tmp_path)
+    script = tmp_path / "script.py"
     script.write_text("import os, sys\nprint('broken')\nsys.exit(os.environ[sys.argv[1]] != '3')")
-    timing = bench.run_process(config, "script", str(script), "OMP_NUM_THREADS", threads=3)
+    timing = bench.run_process(str(script), "OMP_NUM_THREADS", threads=3)
     assert timing["process_seconds"] > 0.001 and timing["peak_mb"] > 1
     with pytest.raises(UserError, match="script.py OMP_NUM_THREADS failed"):
-        bench.run_process(config, "script", str(script), "OMP_NUM_THREADS", threads=2)
+        bench.run_process(str(script), "OMP_NUM_THREADS", threads=2)
     assert "broken" in capsys.readouterr().out
 
 

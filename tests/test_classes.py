@@ -100,8 +100,8 @@ def test_a_bootstrap_interval_is_near_the_normal_one_and_within_the_values():
     low, high = statistics.bootstrap_interval(values)
     half = 1.96 * values.std() / 20
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
-    assert statistics.bootstrap_interval([0.0, 1.0]) == (0, 1)
-    assert statistics.bootstrap_interval([0.5, 0.5]) == (0.5, 0.5)
+    assert statistics.bootstrap_interval([0.0, 1.0]) == [0, 1]
+    assert statistics.bootstrap_interval([0.5, 0.5]) == [0.5, 0.5]
 
 
 @pytest.mark.parametrize("right, count", [(18, 18), (13, 18), (0, 5)])

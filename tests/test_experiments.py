@@ -21,7 +21,7 @@ from lab.pictures import to_float
 from studies import experiments
 from studies.hypotheses import CLASSIFIER, EMOTIONS, EXPERIMENTS, Hypothesis
 from studies.trial import emotion, fold_of, measure, parts_to_test, splits_of, trial_of
-from studies.verdicts import compare, compared, corrected, judge, sentence, summary, table, verdict_list
+from studies.verdicts import compare, compared, corrected, judge, summary, table, verdict_list
 
 ROOT = Path(__file__).parent.parent
 TINY = {"copies": 1, "latent": 8}
@@ -149,8 +149,8 @@ def test_holm_can_take_a_verdict_back_but_make_none():
     judged = corrected([{**made, "p": p, "verdict": verdict} for p, verdict in found])
     assert [one["holm_p"] for one in judged] == pytest.approx([0.003, 0.08, 0.5])
     assert [one["holm_verdict"] for one in judged] == ["supported", "undecided", "undecided"]
-    endings = ["**supported**", "undecided (by itself contradicted)", "undecided"]
-    assert [sentence(one).rpartition("], ")[2] for one in judged] == endings
+    endings = ["**supported**.", "undecided (by itself contradicted).", "undecided."]
+    assert [line.rpartition("], ")[2] for line in verdict_list(judged).splitlines()] == endings
     assert verdict_list(judged).startswith("- *It helps* (2e). MSE, with minus without: -2.0000 [-2.")
 
 

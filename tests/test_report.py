@@ -19,7 +19,7 @@ from lab.statistics import holm
 
 PAGES = ("README.md", "REPORT.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 TEXTS = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
-RECORDS = {name: json.loads((ROOT / report.RECORDS / f"{name}.json").read_text()) for name in report.RUNS}
+RECORDS = {path.stem: json.loads(path.read_text()) for path in (ROOT / report.RECORDS).glob("*.json")}
 
 
 @pytest.fixture
