@@ -33,6 +33,7 @@ from lab.pictures import Pictures, Splits, to_float
 LARGEST_STRENGTH = 1000  # beyond it a composite is a corner of the colour cube
 STRENGTHS = [i / 4 for i in range(9)]  # of the strip, 0 to 2
 ROLES = ("target", "baseline", "featured")
+PLACES = {"network": "composite", "pca": "pca_arithmetic", "pixels": "pixel_arithmetic"}  # strips, and their spaces
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +128,6 @@ def score(config: Config, pictures: Pictures, equation: Equation, small: Equatio
     by_strength = {name: (strip - truth).square().mean((1, 2, 3)).tolist() for name, strip in strips.items()}
     metrics |= scores.pop("composite") | scores
     return metrics | {"mse_to_truth_by_strength": {"strengths": STRENGTHS, **by_strength}}, equation.truth
-
-
-PLACES = {"network": "composite", "pca": "pca_arithmetic", "pixels": "pixel_arithmetic"}  # strips, and their spaces
 
 
 def score_table(scores: dict[str, dict], truth: str, count: int) -> str:

@@ -55,7 +55,8 @@ def load_styles(options: DataOptions) -> Pictures:
     if options.source in styles or len(set(styles)) < len(styles):
         raise UserError("--source, --also and --hold-out-style name the same style twice; name each once")
     pictures = load_pictures(options.source, options.keyword, options.skip_bad)
-    pictures = pictures.joined([load_pictures(style, pictures.keyword, options.skip_bad) for style in styles])
+    if styles:
+        pictures = pictures.joined([load_pictures(style, pictures.keyword, options.skip_bad) for style in styles])
     return pictures.without(options.hold_out) if options.hold_out else pictures
 
 

@@ -27,6 +27,7 @@ VISIBLE_DIFFERENCE = 0.1  # of the pixel range [0, 1]: where target and truth di
 SHOWN = 5  # principal directions in the figure
 STEPS = [-2, -1, 0, 1, 2]  # along a direction, in standard deviations; along the attribute, strengths
 COUNTS = (5, 10, 20, 50)  # of the first principal directions: how much of the attribute lies in them
+Pairs = Sequence[tuple[int, int]]  # (cat, human) counterparts that may be used: never the answer's
 NEGLIGIBLE = 1e-6  # of the largest singular value: below it a direction is rounding
 
 
@@ -56,9 +57,6 @@ def pca_space(images: torch.Tensor, pca) -> Space:
 def network_space(model: Autoencoder, images: torch.Tensor) -> Space:
     """The latents of a trained network, one per (N, 3, 64, 64) image."""
     return Space(encode_all(model, images), lambda latents: decode_all(model, latents))
-
-
-Pairs = Sequence[tuple[int, int]]  # (cat, human) counterparts that may be used: never the answer's
 
 
 def difference(z: torch.Tensor, target: int, baseline: int, featured: int, known: Pairs) -> torch.Tensor:

@@ -14,6 +14,7 @@ from lab.pictures import SIZE, Part, Pictures, to_float
 from lab.runs import atomic_write, write_json
 
 WEIGHTS, SETTINGS = "model.safetensors", "config.json"
+ARCHITECTURES = ("convolutional", "residual", "informed")
 CHANNELS = (3, 32, 64, 128, 256)  # of the coursework's network: the image, and after each convolution
 
 
@@ -106,9 +107,6 @@ def decode_all(model: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
     """(N, 3, 64, 64) images in [0, 1] on the processor, from (N, latent)."""
     device = next(model.eval().parameters()).device
     return torch.cat([model.decode(batch.to(device)).clamp(0, 1).cpu() for batch in latents.split(256)])
-
-
-ARCHITECTURES = ("convolutional", "residual", "informed")
 
 
 def find(name: str) -> type[Autoencoder]:

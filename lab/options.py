@@ -74,24 +74,29 @@ class TrainingRun(TrainingOptions):
     overwrite: bool = False  # replace the run in --out
 
 
-COURSEWORK = {  # what each option of a preset is where it is left out
+COURSEWORK = {  # what each option of this preset is where it is left out
     "network": "convolutional", "dropout": 0.2, "initialization": "he", "epochs": 30, "steps": None,
     "batch_size": 64, "learning_rate": 1e-3, "weight_decay": 1e-5, "precision": "float32", "pca_images": None,
 }  # fmt: skip
-BEST = {
-    "network": "residual", "steps": 1800, "batch_size": 32, "learning_rate": 0.015, "weight_decay": 0.2,
-    "precision": "auto", "pca_images": 2048, "other_pictures": 0.0, "shift": 0.0, "mixing": 0.0, "refine_steps": 30,
-}  # fmt: skip
-BEST_UNSEEN = {"other_pictures": 0.25, "shift": 0.015, "mixing": 0.7}
-BEST_STYLES = {"network": "informed", "steps": 3000, "batch_size": 16, "learning_rate": 0.02}  # there is more to learn
+
+
+def best_defaults(options: TrainingOptions) -> dict:
+    """The same of the best preset."""
+    defaults = {
+        "network": "residual", "steps": 1800, "batch_size": 32, "learning_rate": 0.015, "weight_decay": 0.2,
+        "precision": "auto", "pca_images": 2048, "other_pictures": 0.0, "shift": 0.0, "mixing": 0.0, "refine_steps": 30,
+    }  # fmt: skip
+    if options.split == "unseen":
+        defaults |= {"other_pictures": 0.25, "shift": 0.015, "mixing": 0.7}
+    if options.also:  # more to learn: smaller batches, more of them
+        defaults |= {"network": "informed", "steps": 3000, "batch_size": 16, "learning_rate": 0.02}
+    return defaults
 
 
 def resolve_defaults(options: TrainingOptions) -> TrainingOptions:
     """The options with the preset's value for each that was left out. Raises UserError for the other preset's."""
-    if options.preset == "best":
-        defaults = BEST | (BEST_UNSEEN if options.split == "unseen" else {}) | (BEST_STYLES if options.also else {})
-    else:
-        defaults = COURSEWORK | options.changed_defaults | ({"epochs": None} if options.steps else {})
+    coursework = COURSEWORK | options.changed_defaults | ({"epochs": None} if options.steps else {})
+    defaults = best_defaults(options) if options.preset == "best" else coursework
     names = {field.name for field in fields(TrainingOptions)} - {field.name for field in fields(DataOptions)}
     foreign = [n for n in names - {"preset", "latent", *defaults} if getattr(options, n) is not None]
     if foreign or (options.epochs and options.steps):

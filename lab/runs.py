@@ -103,30 +103,31 @@ class Run:
             "versions": {name: version(name) for name in PACKAGES},
         }
         self.identity = json.dumps([settings(self.about), pictures.digest])  # what a checkpoint belongs to
-        there, resume = read_run(self.folder), getattr(config, "resume", False)
-        if fault := self.fault(there, resume, config.overwrite):
+        others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        resume = getattr(config, "resume", False)
+        if (others or resume) and (fault := self.fault(others, resume, config.overwrite)):
             raise UserError(f"{self.folder} holds {fault}")
         if not resume:
             for path in (*self.checkpoints(), self.folder / METRICS, self.folder / LOG):
                 path.unlink(missing_ok=True)
             write_json(self.folder / RUN, self.about)
-        elif any(there.get(name) != self.about[name] for name in ("threads", "processor", "versions")):
-            print("this run was started on another machine or with other packages: the last digits may differ")
 
-    def fault(self, there: dict | None, resume: bool, overwrite: bool) -> str:
-        """Why the folder, which has nothing or the run `there`, cannot have this run; empty if it can."""
-        others = sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
-        unfinished = is_unfinished(self.folder)
+    def fault(self, others: list[str], resume: bool, overwrite: bool) -> str:
+        """Why the folder, which has the files `others`, cannot have this run; empty if it can. Says if a run that is
+        resumed was started on another machine."""
+        there, unfinished = read_run(self.folder), is_unfinished(self.folder)
         if resume and not unfinished:
             return "no unfinished run to resume; run without --resume"
         if resume and (other := differences(there, self.about)):
             return f"a run with other options ({other}); resume it with its own"
-        if others and there is None:
+        if there is None:
             return f"files of others ({', '.join(others[:3])}); give another --out"
         if self.checkpoints() and unfinished and not resume and not overwrite:
             return "an unfinished run; --resume continues it, --overwrite starts again"
         if there and not unfinished and not overwrite and (other := differences(there, self.about)):
             return f"a finished run with other options ({other}); give another --out, or --overwrite"
+        if resume and any(there.get(name) != self.about[name] for name in ("threads", "processor", "versions")):
+            print("this run was started on another machine or with other packages: the last digits may differ")
         return ""
 
     def checkpoints(self) -> list[Path]:
