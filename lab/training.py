@@ -76,12 +76,13 @@ def evaluate(model: nn.Module, part: Part, loss_function: LossFunction) -> dict[
 def train(
     model: nn.Module, batches: Iterator, loss_function: LossFunction, optimizers: list, steps: int, *, rows: int = 1,
     unit: str = "step", precision: str = "float32", schedule: Callable[[float], float] | None = None,
-    checkpoint: Checkpoint | None = None, validate: Callable[[nn.Module], dict] | None = None,
+    checkpoint: Checkpoint | None = None, skip: bool = False, validate: Callable[[nn.Module], dict] | None = None,
 ) -> list[dict]:  # fmt: skip
     """Train `model` for so many steps, or continue from the checkpoint. Returns the `rows` of the record, per `unit`.
-    `schedule` gives the learning rate after a part of the steps, as a part of each optimizer's own. `validate(model)`
-    gives the validation losses of a row. Raises UserError if the loss is not finite."""
+    `schedule` gives the learning rate after a part of the steps, as a part of each optimizer's own. `skip` drops the
+    batches of steps made before. `validate(model)` gives a row's validation losses. Raises UserError if not finite."""
     start = checkpoint.restore() if checkpoint and checkpoint.path.exists() else 0
+    batches = itertools.islice(batches, start if skip else 0, None)
     device, losses = next(model.parameters()).device, []
     history = list(checkpoint.history) if checkpoint else []
     peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]  # after restore
@@ -211,10 +212,12 @@ def fit(
     if options.augment == "adversarial":
         from lab.best import adversarial_loss as loss_function
     torch.manual_seed(seed_for(DROPOUT, options.seed))
+    skip = not options.epochs and options.preset == "coursework"  # a checkpoint is within a pass: `order` is ahead
+    generators = [torch.default_generator] if skip else [order, torch.default_generator]
     history = train(
         model, batches, loss_function, steppers, steps, rows=options.epochs or rows,
         unit="epoch" if options.epochs else "step", precision=options.precision, schedule=schedule,
-        checkpoint=Checkpoint(run, training or {}, model, steppers, [order, torch.default_generator]) if run else None,
+        checkpoint=Checkpoint(run, training or {}, model, steppers, generators) if run else None, skip=skip,
         validate=validate,
     )  # fmt: skip
     return Trained(model, history, pca)

@@ -31,6 +31,7 @@ TWO_FOLDS = dict(split="unseen", epochs=4, hold_out=("frowning face", "slightly 
 KINDS = {
     "coursework": (autoencoder, autoencoder.Config(**CATS, epochs=6)),
     "whole batches": (autoencoder, autoencoder.Config(**{**CATS, "batch_size": 4}, epochs=6)),
+    "by steps": (autoencoder, autoencoder.Config(**CATS, steps=13)),
     "best": (autoencoder, autoencoder.Config(**CATS, preset="best", steps=8, refine_steps=2, pca_images=64)),
     "both losses": (multiTaskModel, multiTaskModel.Config(**TINY, batch_size=16, epochs=4, dropout=0.2)),
     "folds": (multiTaskModel, multiTaskModel.Config(**TINY, batch_size=16, **TWO_FOLDS)),
