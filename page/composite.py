@@ -18,20 +18,7 @@ METHODS = {  # and a sentence each
 }
 ROLES = {"target": "target", "featured": "+ featured", "baseline": "− baseline"}  # as in the equation
 USUAL = ("smiling cat face with open mouth", "smiling face with heart shaped eyes", "grinning face")
-EXAMPLES = {
-    "😺 + 😍 − 😀": USUAL,
-    "😸 + 😂 − 😁": (
-        "grinning cat face with smiling eyes",
-        "face with tears of joy",
-        "grinning face with smiling eyes",
-    ),
-    "😺 + 😢 − 😐": (USUAL[0], "crying face", "neutral face"),
-    "😼 + 😡 − 😐": ("cat face with wry smile", "pouting face", "neutral face"),
-    "😿 + 😚 − 😢": ("crying cat face", "kissing face with closed eyes", "crying face"),
-    "🐶 + 😎 − 😐": ("dog face", "smiling face with sunglasses", "neutral face"),
-    "🌝 + 😭 − 😀": ("full moon with face", "loudly crying face", USUAL[2]),
-    "🍕 + 😍 − 😀": ("slice of pizza", *USUAL[1:]),
-}
+EXAMPLES = ("😺😍😀", "😸😂😁", "😺😢😐", "😼😡😐", "😿😚😢", "🐶😎😐", "🌝😭😀", "🍕😍😀")
 STRONGEST = 3.0  # strengths of the slider, on either side
 STRENGTHS = (0, 0.5, 1, 1.5, 2)  # of the strip
 LARGE = 512  # pixels of a side of a picture to download
@@ -47,7 +34,7 @@ def equation(target: str, featured: str, baseline: str, own: str | None, style: 
     target, featured, baseline = (chosen.index(i) for i in asked)
     if own:
         target = len(pictures)
-        pictures = pictures.joined([Pictures("", ["your picture"], show.uploaded(own)[None], [""], [""])])
+        pictures = pictures.joined([Pictures("", ["your picture"], show.picture(None, own)[0][None], [""], [""])])
     truth = arithmetic.known_truth(pictures, target, featured)
     return pictures, arithmetic.equation(pictures, target, baseline, featured, truth, "mean")
 
@@ -80,13 +67,12 @@ def composed(target, featured, baseline, own, strength: float, style: str, netwo
         cards.append((picture, "\n".join([*lines, "", sentences.get(name, "Is any method better than this?")])))
     sides = {role: getattr(asked, role) for role in ROLES} | {"the true picture": asked.truth}
     sides = [(pictures.images[i], f"{role}\n{pictures.names[i]}") for role, i in sides.items() if i is not None]
-    signs = ["+", "−", "" if strength == 1 else f"× {strength:g}", ""]
-    signs[2] += "=" * bool(scores)
-    known = (
-        "MSE (less is better) and SSIM (more is better) compare with the true picture. Rank 1: by MSE, no other face "
-    )
-    about = known + "is nearer." if scores else "No true picture is known: see which emoji is nearest."
-    line = show.row(*(part for pair in zip(sides, signs) for part in pair), kind="line")
+    line = show.row(*(part for pair in zip(sides, ("+", "−", "=" * bool(scores), "")) for part in pair), kind="line")
+    about = "No true picture is known: see which emoji is nearest."
+    if scores:
+        about = (
+            "MSE (less is better) and SSIM (more is better) compare with the true picture. Rank 1: no face is nearer."
+        )
     return f"{line}<p>{about}</p>{show.row(*cards, kind='cards')}"
 
 
@@ -98,19 +84,13 @@ def enlarged(target, featured, baseline, own, strength, style, network, method) 
     return tuple(show.to_pil(row).resize((row.shape[2] * LARGE // row.shape[1], LARGE), 0) for row in rows)
 
 
-def drawn_at_random() -> list[str]:
-    """A cat and two other faces, of which the first has a cat: the true picture is known."""
-    cats, humans = map(list, (arithmetic.COUNTERPARTS, arithmetic.COUNTERPARTS.values()))
-    return [random.choice(cats), *random.sample(humans, 2)]
-
-
 def prepared(style: str):
-    """Read a style's pictures, and say so while that lasts. Other visitors do not wait."""
+    """Read a style's pictures, saying so as the answer, and then set the style that is `ready`. Nobody else waits."""
     if style not in cache.LOADED:
         rendered = ", whose drawings are rendered once: up to a minute" if style == "openmoji" else ""
-        yield f"<p>Reading the pictures of {style}{rendered}. The answer appears by itself.</p>"
+        yield f"<p>Reading the pictures of {style}{rendered}. The answer appears by itself.</p>", gradio.skip()
         cache.pictures(style)
-    yield gradio.skip()
+    yield gradio.skip(), style
 
 
 def tab(opened) -> list:
@@ -124,7 +104,8 @@ def tab(opened) -> list:
         names = [show.emoji_field(label, usual, role) for (role, label), usual in zip(ROLES.items(), USUAL)]
     with gradio.Row():
         with gradio.Column(scale=5, min_width=300):
-            gradio.Examples([*map(list, EXAMPLES.values())], names, example_labels=[*EXAMPLES], label="examples")
+            labels = ["{} + {} − {}".format(*example) for example in EXAMPLES]
+            gradio.Examples([*map(list, EXAMPLES)], names, example_labels=labels, label="examples")
         with gradio.Column(min_width=150):
             chance = gradio.Button("Three at random", size="sm", elem_id="random")
             gradio.Button("Reset everything", size="sm", link="?", elem_id="reset")
@@ -145,11 +126,12 @@ def tab(opened) -> list:
             gradio.Markdown("**A picture of your own** is the target until you remove it. It stays on this machine.")
         own = show.own_picture("your own target", names[0])
     fields = [*names, own, strength, style, network]
-    chance.click(drawn_at_random, None, names, **show.HIDDEN)
-    changes = [part.change for part in fields if part is not style]
-
-    reading = [prepared, style, answer]
-    ready = gradio.on([opened, style.change], *reading, concurrency_limit=None, show_progress="hidden", **show.HIDDEN)
-    show.listen(changes, composed, fields, [answer], "composite", ready)
-    show.listen([*changes, method.change], enlarged, [*fields, method], [large, strip], None, ready)
+    cats, humans = map(list, (arithmetic.COUNTERPARTS, arithmetic.COUNTERPARTS.values()))  # with true pictures
+    chance.click(lambda: [random.choice(cats), *random.sample(humans, 2)], None, names, **show.HIDDEN)
+    ready = gradio.State()  # the style, once its pictures are read
+    reading = {"concurrency_limit": None, "show_progress": "hidden"}
+    gradio.on([opened, style.change], prepared, style, [answer, ready], **reading, **show.HIDDEN)
+    changes = [part.change for part in (*fields, ready) if part is not style]
+    show.listen(changes, composed, fields, [answer], "composite")
+    show.listen([*changes, method.change], enlarged, [*fields, method], [large, strip])
     return [*names, strength, style, network, method]

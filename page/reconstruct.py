@@ -6,7 +6,7 @@ import torch
 from lab import training
 from lab.networks import decode_all, encode_all
 from lab.pictures import to_float
-from page import cache, show
+from page import cache, latent_map, show
 
 DIRECTIONS = 5  # sliders
 FARTHEST = 3.0  # standard deviations of a slider, on either side
@@ -30,7 +30,7 @@ def reconstructed(name: str, own: str | None) -> str:
 
 def directions(network: str) -> list:
     """What the sliders are called, by the two faces farthest along each direction, and pictures of their two ends."""
-    plane = cache.plane(network)
+    plane = latent_map.plane(network)
     reaches = FARTHEST * plane.steps[:DIRECTIONS]
     ends = decode_all(plane.network, torch.cat([plane.middle - reaches, plane.middle + reaches]))
     labels, pictures = [], []
@@ -43,7 +43,7 @@ def directions(network: str) -> list:
 
 def walked(name: str, own: str | None, network: str, *deviations: float) -> str:
     """The picture moved so many standard deviations along each of the first principal directions, as HTML."""
-    plane = cache.plane(network)
+    plane = latent_map.plane(network)
     latent = encode_all(plane.network, show.picture(name, own)[0][None])
     step = torch.tensor(deviations).float() @ plane.steps[:DIRECTIONS]
     still, moved = decode_all(plane.network, torch.cat([latent, latent + step]))
@@ -60,18 +60,6 @@ def interpolated(name: str, own: str | None, other: str, percent: float, network
     return show.row((first, title), "→", (one, f"{percent:g}% of the way"), "→", (last, other), kind="line") + steps
 
 
-def mapped(name: str, own: str | None, network: str):
-    """The map of the network's latents of Twemoji's faces, with the picture on it."""
-    picture, plane = show.picture(name, own)[0], cache.plane(network)
-    return show.draw_map(plane, picture, encode_all(plane.network, picture[None])[0])
-
-
-def decoded(network: str, event: gradio.SelectData) -> str:
-    """What the network makes of the place on the map that was clicked, as HTML."""
-    plane = cache.plane(network)
-    return show.row((decode_all(plane.network, show.clicked(plane, event))[0], "decoded"))
-
-
 def tab(opened) -> list:
     """The tab's fields, and what happens when it is `opened`, where PCA is fitted, or one changes. Returns them."""
     gradio.Markdown(
@@ -84,8 +72,8 @@ def tab(opened) -> list:
     answer = gradio.HTML(show.WAIT, elem_id="reconstruction")
     network = gradio.Radio(cache.NETWORKS, value="coursework", label="network used below", elem_id="walker")
     gradio.Markdown(
-        "### Walk\nThe five directions in which its latents of Twemoji's faces differ most, in standard deviations. Each "
-        "is named by the faces at its ends, and shows what the network draws there."
+        "### Walk\nThe five directions in which its latents of Twemoji's faces differ most, in standard deviations. "
+        "Each is named by the faces at its ends, and shows what the network draws there."
     )
     sliders, ends = [], []
     with gradio.Row():
@@ -104,10 +92,6 @@ def tab(opened) -> list:
         "### Map\nEach face at its place along the first two directions; your picture is large. Click anywhere: the "
         "network draws what would be there."
     )
-    with gradio.Row():
-        options = {"interactive": False, "buttons": [], "show_label": False, "min_width": 300}
-        latent_map = gradio.Image(alt_text="a map of latents", elem_id="map", scale=3, **options)
-        place = gradio.HTML("<p>Click on the map.</p>", elem_id="place", min_width=140)
     shown = [opened, name.change, own.change]
     drawn = [*shown, network.change]
     gradio.on([opened, network.change], directions, network, [*sliders, *ends], **show.QUEUED, **show.HIDDEN)
@@ -116,6 +100,5 @@ def tab(opened) -> list:
     show.listen(moves, walked, [name, own, network, *sliders], [moved], "walk")
     ways = [*drawn, other.change, percent.change]
     show.listen(ways, interpolated, [name, own, other, percent, network], [between], "interpolate")
-    show.listen(drawn, mapped, [name, own, network], [latent_map])
-    latent_map.select(decoded, network, place, **show.QUEUED, **show.HIDDEN)
+    latent_map.add(drawn, name, own, network, "map")
     return [name, network, *sliders, other, percent]

@@ -12,7 +12,6 @@ from PIL import Image
 
 from lab import sources
 from lab.cli import UserError
-from lab.figures import CLASSES
 from page import cache
 
 GREY, PALE = "#52525b", "#d4d4d8"  # small text on white and on black: contrasts above 7
@@ -31,14 +30,13 @@ STYLE = """
 .small { justify-content: space-between; } .small figure { width: 60px; }
 @media (max-width: 500px) { .line figcaption { font-size: 11px; } .line .sign { font-size: 14px; } .line { gap: 5px; } }
 img.strip { width: 100%; height: 26px; image-rendering: pixelated; }
-#map, #moods { max-width: 640px; }
+.map { max-width: 640px; }
 input[role=combobox] { text-overflow: ellipsis; margin-right: 24px !important; }
 .tab-container button { padding: 0 10px !important; font-size: 14px !important; }
 :focus-visible, label:has(> input:focus-visible) { outline: 3px solid var(--color-accent) !important; }
 """
 SPOKEN = """() => document.querySelectorAll(".prose").forEach(part => part.ariaLive = "polite")"""
 WAIT = "<p>The pictures appear in a few seconds.</p>"  # in a tab that has just been opened
-MAP, THUMBNAIL, SPAN = 560, 26, 6.0  # a map's side and its pictures' in pixels; its side in standard deviations
 HIDDEN = {"api_visibility": "private"}
 AT_ONCE = HIDDEN | {"queue": False, "show_progress": "hidden"}
 QUEUED = {"trigger_mode": "always_last", "concurrency_id": "one", "show_progress": "minimal"}  # one visitor at a time
@@ -79,42 +77,15 @@ def strip(latent: torch.Tensor, caption: str) -> str:
     return f'<p>{caption}</p><img class="strip" src="{to_address(to_pil(colours[:, None]))}" alt="{caption}">'
 
 
-def draw_map(plane: cache.Plane, picture: torch.Tensor, latent: torch.Tensor, label: int | None = None) -> Image.Image:
-    """A plane's pictures at their places, and a new one, with its (d,) latent, larger: only this one ever moves."""
-    drawn = Image.new("RGBA", (MAP, MAP))  # without a ground: the page's shows through
-    labels = [None] * len(plane.points) if plane.labels is None else plane.labels.tolist()
-    places = torch.cat([plane.points, plane.places(latent[None])])[:, :2] * torch.tensor([1, -1]) / SPAN + 0.5
-    shown = [*zip(places, [*plane.pictures.images, picture], [*labels, label])]
-    for place, image, known in shown:
-        side, frame, colour = (2 * THUMBNAIL, 4, "#2563eb") if image is picture else (THUMBNAIL, 2, "#bbbbbb")
-        whole = side + 2 * frame
-        tile = Image.new("RGB", (whole, whole), colour if known is None else CLASSES[known])
-        tile.paste(to_pil(image).resize((side, side)), (frame, frame))
-        corner = (place * MAP - whole / 2).clamp(0, MAP - whole)  # those farther out are at the edge
-        drawn.paste(tile, tuple(corner.int().tolist()))
-    return drawn
-
-
-def clicked(plane: cache.Plane, event: gradio.SelectData) -> torch.Tensor:
-    """(1, d), the latent at the place of the map that was clicked."""
-    place = (torch.tensor(event.index) / MAP - 0.5) * SPAN * torch.tensor([1, -1])
-    return (plane.middle + place @ plane.steps[:2])[None]
-
-
-def uploaded(path: str) -> torch.Tensor:
-    """(3, 64, 64) uint8, a visitor's picture. Raises UserError."""
-    picture = sources.decode(sources.Row(None, path, Path(path).read_bytes), skip_bad=True)
-    if picture is None:
+def picture(name: str | None, own: str | None = None) -> tuple[torch.Tensor, str]:
+    """(3, 64, 64) uint8, that of an emoji or, in its place, in the file `own`; and its name. Raises UserError."""
+    if not own:
+        drawn, i = cache.pictures("twemoji"), cache.find(name)
+        return drawn.images[i], drawn.names[i]
+    decoded = sources.decode(sources.Row(None, own, Path(own).read_bytes), skip_bad=True)
+    if decoded is None:
         raise UserError(f"this picture cannot be opened; give a complete {', '.join(sources.FORMATS)}")
-    return picture
-
-
-def picture(name: str, own: str | None = None) -> tuple[torch.Tensor, str]:
-    """(3, 64, 64) uint8, a visitor's own picture, if there is one, or that of an emoji; and its name. Raises UserError."""
-    if own:
-        return uploaded(own), "your picture"
-    drawn, i = cache.pictures("twemoji"), cache.find(name)
-    return drawn.images[i], drawn.names[i]
+    return decoded, "your picture"
 
 
 def emoji_field(label: str, usual: str, elem_id: str) -> gradio.Dropdown:
@@ -144,37 +115,35 @@ def own_picture(label: str, field: gradio.Dropdown) -> gradio.Image:
     return own
 
 
-def listen(events: list, function: Callable, parts: list, outputs: list, name: str | None = None, after=None) -> None:
-    """Show what a function of some fields returns on these events and `after` another; `name` makes it public.
-    A mistake stands at the field that it is in until it is mended. An emptied number is the usual one."""
+def check(part, value, style: str) -> dict:
+    """What is wrong with the value of a field, for this field to show until it is mended."""
+    try:
+        if isinstance(part, gradio.Dropdown):
+            cache.find(value, style)
+        elif isinstance(part, gradio.Image):
+            picture("grinning face", value)
+        return gradio.validate(True, "")
+    except UserError as error:
+        return gradio.validate(False, str(error))
 
-    def checked(*values) -> list:
+
+def listen(events: list, function: Callable, parts: list, outputs: list, name: str | None = None) -> None:
+    """Show what a function of these fields returns on these events, one visitor at a time; `name` makes it public.
+    An emptied number is the usual one."""
+
+    def checked(*values) -> list[dict]:
         style = next((value for part, value in zip(parts, values) if part.elem_id == "style"), "twemoji")
         return [check(part, value, style) for part, value in zip(parts, values)]
 
     def answered(*values):
         try:
             return function(*(part.value if value is None else value for part, value in zip(parts, values)))
-        except UserError as error:
-            line = html.escape(str(error).replace("--", ""))  # what are options elsewhere are fields here
-            return [f'<p role="alert">{line}</p>', *[None] * (len(outputs) - 1)][: len(outputs)]
+        except UserError as error:  # of two fields together
+            line = f'<p role="alert">⚠ {html.escape(str(error).replace("--", ""))}</p>'  # options are fields here
+            return line if len(outputs) == 1 else [None] * len(outputs)
 
-    common = QUEUED | {"validator": checked}
-    gradio.on(events, answered, parts, outputs, **common, **({"api_name": name} if name else HIDDEN))
-    if after:
-        after.then(answered, parts, outputs, **common, **HIDDEN)
-
-
-def check(part, value, style: str):
-    """What is wrong with the value of a field, for this field to show."""
-    try:
-        if isinstance(part, gradio.Dropdown):
-            cache.find(value, style)
-        elif isinstance(part, gradio.Image) and value:
-            uploaded(value)
-        return gradio.validate(True, "")
-    except UserError as error:
-        return gradio.validate(False, str(error))
+    public = {"api_name": name} if name else HIDDEN
+    gradio.on(events, answered, parts, outputs, validator=checked, **QUEUED, **public)
 
 
 def keep(blocks: gradio.Blocks, tabs: list[gradio.Tab], parts: list) -> None:
