@@ -33,6 +33,8 @@ img.strip { width: 100%; height: 26px; image-rendering: pixelated; }
 .map { max-width: 640px; }
 input[role=combobox] { text-overflow: ellipsis; margin-right: 24px !important; }
 [data-testid=status-tracker]:has(.validation-error), .validation-error { position: static !important; }
+[id$=-own] { height: auto !important; min-height: 160px; } [id$=-own] .icon-button-wrapper { z-index: 40; }
+.validation-error button { display: none; }
 .tab-container button { padding: 0 10px !important; font-size: 14px !important; }
 :focus-visible, label:has(> input:focus-visible) { outline: 3px solid var(--color-accent) !important; }
 """
@@ -147,6 +149,7 @@ def keep(blocks: gradio.Blocks, tabs: list[gradio.Tab], parts: list) -> None:
     """Keep what these components hold, and the tab, in the page's address; take it from there when it is opened."""
     ids = [part.elem_id for part in parts]
     keep = f"""(...values) => {{
+        if (!window.taken) return;
         const query = new URLSearchParams({ids}.map((id, i) => [id, values[i] ?? ""]));
         query.set("tab", document.querySelector("[role=tab][aria-selected=true]").innerText);
         history.replaceState(null, "", "?" + query);
@@ -154,6 +157,7 @@ def keep(blocks: gradio.Blocks, tabs: list[gradio.Tab], parts: list) -> None:
     take = f"""(...values) => {{
         const query = new URLSearchParams(location.search), tabs = [...document.querySelectorAll("[role=tab]")];
         tabs.find(tab => tab.innerText == query.get("tab"))?.click();
+        window.taken = true;
         const kept = (id, usual) => typeof usual == "number" ? Number(query.get(id)) : query.get(id);
         return {ids}.map((id, i) => query.has(id) ? kept(id, values[i]) : values[i]);
     }}"""
