@@ -120,7 +120,7 @@ def tab(opened) -> list:
     with gradio.Row():
         options = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
         large = gradio.Image(label="composite", alt_text="the composite", elem_id="large", **options)
-        strip = gradio.Image(label="strengths", alt_text="the strip of strengths", scale=4, **options)
+        strip = gradio.Image(label="strengths", alt_text="the strip of strengths", elem_id="strip", scale=4, **options)
     with gradio.Row():
         with gradio.Column(**FIELD):
             gradio.Markdown("**A picture of your own** is the target until you remove it. It stays on this machine.")

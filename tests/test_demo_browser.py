@@ -119,14 +119,13 @@ def test_a_composite_from_fields_examples_and_styles(browser):
     wait(browser, "ul[role=listbox] li", lambda name: name.text == "cat face").click()  # a suggestion
     assert "<b>target</b>\ncat face" in (mended := shown(browser, "#composite", styled))
     assert "matches no emoji" not in browser.find_element("css selector", "#target").text
-    wait(browser, "#target input").send_keys(Keys.CONTROL, "a")
-    wait(browser, "#target input").send_keys("heart-eyes")
-    wait(browser, "ul[role=listbox] li", lambda name: "😍" in name.text)
-    write(browser, "#target", "cat face")
     press(browser, "#method label", "difference")
     until(browser, lambda: "method=difference" in browser.current_url)
     browser.refresh()
     until(browser, lambda: shown(browser, "#composite") == mended)  # the address keeps all fields
+    wait(browser, "#target input").send_keys(Keys.CONTROL, "a")
+    wait(browser, "#target input").send_keys("heart-eyes")
+    wait(browser, "ul[role=listbox] li", lambda name: "😍" in name.text)
     press(browser, "button.gallery-item", "🍕")
     assert "slice of pizza" in (pizza := shown(browser, "#composite", mended))
     press(browser, "#random")
@@ -158,6 +157,7 @@ def test_the_tabs_with_pictures_of_ones_own(browser, tmp_path, tab, name):
     press(browser, f"{field}-own button[aria-label*=emove]")
     write(browser, field, "😡")
     assert "pouting face" in shown(browser, answer, first)
+    press(browser, sheet)  # a picture is only loaded when it is seen
     press(browser, f"{sheet} img")
     assert "decoded" in shown(browser, f"{sheet}-place")
     if tab == "reconstruct":
