@@ -177,7 +177,7 @@ def test_a_picture_of_ones_own(page, tmp_path):
 def test_the_page_as_a_program_asks_it(address, tmp_path):
     import httpx
     from gradio_client import Client, handle_file
-    from gradio_client.exceptions import AppError
+    from gradio_client.exceptions import AppError, ValidationError
 
     assert address.startswith("http://127.0.0.1:")
     client = Client(address, verbose=False)
@@ -187,7 +187,7 @@ def test_the_page_as_a_program_asks_it(address, tmp_path):
     assert "rank 1 of" in client.predict(*USUAL, *rest, api_name="/composite")
     assert "are both" in client.predict(*USUAL[:2], USUAL[1], *rest, api_name="/composite")
     for triple, options in ((("<b>cat", *USUAL[1:]), rest), (USUAL, (None, 1e9, *rest[2:]))):
-        with pytest.raises((httpx.HTTPStatusError, AppError)) as error:
+        with pytest.raises((ValidationError, AppError, httpx.HTTPStatusError)) as error:
             client.predict(*triple, *options, api_name="/composite")
         assert "Traceback" not in str(error.value)
 
