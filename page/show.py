@@ -98,7 +98,7 @@ def emoji_field(label: str, usual: str, elem_id: str) -> gradio.Dropdown:
     field = gradio.Dropdown(cache.choices(), value=usual, label=label, **options)
     field.api_info = lambda: {"type": "string"}  # of any emoji, not only of those offered
 
-    field.change(lambda name: gradio.update(choices=cache.nearest(name), value=name), field, field, **AT_ONCE)
+    field.change(lambda name: gradio.update(choices=cache.nearest(name)), field, field, **AT_ONCE)
     return field
 
 

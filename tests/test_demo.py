@@ -192,10 +192,10 @@ def test_the_page_as_a_program_asks_it(address, tmp_path):
         assert "Traceback" not in str(error.value)
 
     Image.new("RGB", (64, 64), "red").save(tmp_path / "upload.png")
-    assert "your picture" in client.predict("", handle_file(tmp_path / "upload.png"), api_name="/classify")
+    assert "your picture" in client.predict("pizza", handle_file(tmp_path / "upload.png"), api_name="/classify")
     (tmp_path / "large.png").write_bytes(b"0" * 11_000_000)
     with pytest.raises(Exception, match="[Ff]ile size|[Tt]oo [Ll]arge|413"):
-        client.predict("", handle_file(tmp_path / "large.png"), api_name="/classify")
+        client.predict("pizza", handle_file(tmp_path / "large.png"), api_name="/classify")
     for path in (ROOT / "README.md", "/etc/passwd"):
         assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
 
