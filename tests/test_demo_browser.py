@@ -45,7 +45,8 @@ def browser(request, address):  # noqa: F811
         asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
         assert len(asked) > 10 and all(url.startswith((address, "data:", f"blob:{address}")) for url in asked)
         severe = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-        assert all("status of 422" in message for message in severe)  # a mistake in a field
+        expected = ("status of 422", "AbortError", "Connection errored out")  # a mistake in a field; the page is left
+        assert not [message for message in severe if not any(each in message for each in expected)]
         assert browser.execute_script("return document.documentElement.scrollWidth") <= request.param
     finally:
         browser.quit()
@@ -132,7 +133,8 @@ def test_a_composite_from_fields_examples_and_styles(browser):
     until(browser, lambda: "the true picture" in shown(browser, "#composite"))  # a pizza has none
     press(browser, "#reset")
     until(browser, lambda: shown(browser, "#composite") == first)
-    assert [wait(browser, f"#{each} button[title*=ownload], #{each} a[download]") for each in ("large", "strip")]
+    for name in ("large", "strip"):
+        until(browser, lambda: browser.find_elements("css selector", f"#{name} a[download]"))
 
 
 @pytest.mark.parametrize("tab, name", [("reconstruct", "Reconstruct"), ("classify", "Happy or sad")])
@@ -171,16 +173,15 @@ def test_the_tabs_with_pictures_of_ones_own(browser, tmp_path, tab, name):
         assert "51% of the way" in shown(browser, "#between", between)
 
 
+@pytest.mark.parametrize("browser", [320], indirect=True)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_small_text_has_contrast_and_fits_a_narrow_screen(browser, scheme):
-    resize(browser, 320)
     features = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
     browser.refresh()
     shown(browser, "#composite", WAIT)
     contrasts = browser.execute_script(CONTRASTS)
     assert len(contrasts) > 40 and min(contrasts)[0] >= 4.5, sorted(contrasts)[:5]
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= 320
 
 
 @pytest.mark.parametrize("browser", [1100], indirect=True)
