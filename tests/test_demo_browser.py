@@ -88,15 +88,18 @@ def press(browser, selector: str, text: str = "") -> None:
 
 
 CONTRASTS = """
-const light = colour => colour.map(part => part / 255).map(part => part <= .04 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4)
+const light = colour => colour.map(part => part / 255)
+    .map(part => part <= .04 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4)
     .reduce((sum, part, i) => sum + part * [.2126, .7152, .0722][i], 0);
 const parse = text => text.match(/[\\d.]+/g).map(Number);
 const ground = element => { for (; element; element = element.parentElement) {
-    const colour = parse(getComputedStyle(element).backgroundColor); if (colour.length < 4 || colour[3] == 1) return colour; }
+    const colour = parse(getComputedStyle(element).backgroundColor);
+    if (colour.length < 4 || colour[3] == 1) return colour; }
     return [255, 255, 255]; };
 return [...document.querySelectorAll("body *")].filter(each => each.checkVisibility() && each.innerText?.trim() &&
     [...each.childNodes].some(node => node.nodeType == 3 && node.data.trim())).map(each => {
-        const [one, other] = [parse(getComputedStyle(each).color), ground(each)].map(colour => light(colour.slice(0, 3)));
+        const colours = [parse(getComputedStyle(each).color), ground(each)];
+        const [one, other] = colours.map(colour => light(colour.slice(0, 3)));
         return [(Math.max(one, other) + .05) / (Math.min(one, other) + .05), each.innerText.slice(0, 40)]; });
 """
 
@@ -187,9 +190,10 @@ def test_small_text_has_contrast_and_fits_a_narrow_screen(browser, scheme):
 @pytest.mark.parametrize("browser", [1100], indirect=True)
 def test_the_screenshot_of_the_readme(browser):
     """Into plots/, from where `python report.py --collect` takes it."""
-    resize(browser, 1100, 660)
+    resize(browser, 1100, 1010)
+    until(browser, lambda: browser.find_elements("css selector", "#large img"))  # nothing is under way, and pale
     picture = Image.open(io.BytesIO(browser.get_screenshot_as_png())).convert("RGB").quantize(256)
-    assert picture.size == (1100, 660) and len(picture.getcolors()) > 100  # not a blank page
+    assert picture.size == (1100, 1010) and len(picture.getcolors()) > 100  # not a blank page
     (ROOT / "plots").mkdir(exist_ok=True)
     picture.save(ROOT / "plots/demo.png", optimize=True)
     assert (ROOT / "plots/demo.png").stat().st_size < LARGEST
