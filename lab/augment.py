@@ -33,8 +33,8 @@ def warp(images: torch.Tensor, degrees, flipped, scale, shift) -> torch.Tensor:
 
 
 def adjust(images: torch.Tensor, name: str, values: torch.Tensor) -> torch.Tensor:
-    """Images after an operation of COLOURS, each with its own of the `values`, (N,): turns of the hue, or a factor of the
-    pixels, of their distance from the image's mean grey (contrast), or of that from their own grey (saturation)."""
+    """Images after an operation of COLOURS, each with its own of the `values`, (N,): turns of the hue, or a factor of
+    the pixels, of their distance from the image's mean grey (contrast), or of that from their own grey (saturation)."""
     if name == "hue":
         return hue(images, values)
     greys = (images * torch.tensor(GREY, device=images.device).view(1, 3, 1, 1)).sum(1, keepdim=True)

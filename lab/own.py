@@ -40,7 +40,7 @@ def encoded_pixels(cell: list) -> bytes:
 
 
 def encoded_picture(scalar: pyarrow.Scalar, folder: Path) -> bytes:
-    """The picture in a cell of a table in `folder`: bytes, a path, both in a struct, or pixels. Raises nearly anything."""
+    """The picture in a cell of a table in `folder`: bytes, a path, both in a struct, or pixels. Raises anything."""
     cell = scalar.as_py()
     if isinstance(cell, dict):
         cell = cell.get("bytes") or cell.get("path")

@@ -21,7 +21,8 @@ FIGURES = {f"composite_{name}.png" for name in ("equation", "side_by_side", "str
 METHODS = tuple(arithmetic.ATTRIBUTES)
 OTHER_OPTIONS = [
     {"target": "fox face"}, {"baseline": "🐶"}, {"featured": "crying face"}, {"truth": "cat face"}, {"strength": -2.0},
-    {"method": "map"}, {"model": Path("m")}, {"model": Path("m"), "seed": 2}, {"model": Path("a/m")}, {"target": "👋"}, {"target": "👋🏽"},
+    {"method": "map"}, {"model": Path("m")}, {"model": Path("m"), "seed": 2}, {"model": Path("a/m")},
+    {"target": "👋"}, {"target": "👋🏽"},
 ]  # fmt: skip
 
 
