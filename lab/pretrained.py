@@ -17,6 +17,7 @@ from lab.classes import MultiTaskAutoencoder
 from lab.networks import Autoencoder, decode_all, encode_all
 from lab.options import DataOptions, TrainingRun, resolve_defaults
 from lab.pictures import SIZE, Part, Pictures
+from lab.sources import resolve_source
 
 PROJECT = Path(__file__).parents[1]
 WITH_EVALUATE = {"evaluate", "preset", "network", "device", "source"}  # options that may be given with --evaluate
@@ -167,7 +168,7 @@ def load_reference(folder: Path, config: TrainingRun, pictures: Pictures) -> tup
     """The network in `folder` and its metrics, to show beside that of `config`: tested on the same images.
     Raises UserError for a network of other data or an unfinished run."""
     model, there = networks.load(folder, config.network), recorded_options(folder)
-    asked = vars(config) | {"keyword": pictures.keyword}
+    asked = vars(config) | {"keyword": pictures.keyword, "source": resolve_source(pictures.source)}
     names = [field.name for field in fields(DataOptions) if field.name not in ("also", "hold_out_style")]  # untested
     changed = [name for name in names if getattr(there, name) != asked[name]]
     other = [f"--{name.replace('_', '-')} {getattr(there, name)}, not {asked[name]}" for name in changed]

@@ -120,6 +120,8 @@ def test_other_pictures_of_the_same_name_and_moved_ones(tmp_path, faces, monkeyp
         Image.fromarray(image).save(f"pics/{name}.png")
     tiny = dict(copies=1, epochs=1, latent=4, batch_size=8, device="cpu")
     assert not is_other(autoencoder, source="./pics", out=Path("run"), **tiny)
+    again = {"reference": (Path("run"),), "out": Path("again"), "plots": Path("again")}
+    assert not is_other(autoencoder, source="pics", **again, **tiny)  # the same folder, spelled otherwise
     (tmp_path / "pics").rename("moved")
     with pytest.raises(UserError, match="pics' does not exist"):
         is_other(autoencoder, evaluate=Path("run"))
