@@ -138,7 +138,8 @@ def computed(records: dict[str, dict]) -> dict:
     for one in judged:
         for key in (one["of"], f"{one['of']} {one['letter']}"):
             lists.setdefault(key, []).append(one)
-    decided = [f"- {one['holm_verdict']}: {one['text']} ({one['letter']})" for one in judged if one["holm_p"] < 0.05]
+    decided = [one for one in judged if one["holm_p"] < 0.05]
+    decided = [f"- {one['holm_verdict']}: {one['text']} ({one['letter']}), {one['holm_p']:.3f}" for one in decided]
     bench, styles = {row["method"]: row for row in records["bench"]["rows"]}, records["bench"]["styles"]
     ratios = {"coursework": coursework, "unseen": unseen, **styles["in_training"]}
     return {
