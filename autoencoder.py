@@ -8,8 +8,8 @@
     python autoencoder.py --seeds 5 --out runs/seeds           # mean and spread
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
-Expect a test MSE of about 0.014 (PCA: 0.005) after 20 to 75 s on 2 cores. The
-best preset takes 1 to 3 minutes in bfloat16, 4 to 5 without."""
+Expect a test MSE of about 0.014 (PCA: 0.005). The best preset takes several
+times as long."""
 
 from dataclasses import dataclass
 from pathlib import Path

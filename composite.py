@@ -43,7 +43,7 @@ class Config:
     target: str = "smiling cat face with open mouth"  # the picture to change: its name, short name or character
     baseline: str = "grinning face"  # a picture without the attribute
     featured: str = "smiling face with heart-shaped eyes"  # a picture with the attribute
-    truth: str = "auto"  # the picture that the composite should be; auto knows it for nine cats and faces
+    truth: str = "auto"  # the picture that the composite should be; auto knows it for nine cats and humans
 
     # how the attribute is found. difference: featured - baseline, the coursework's formula; mean: featured made a cat
     # by the mean difference of cats and their humans; isolated: the difference without what it shares with other faces;
@@ -58,7 +58,7 @@ class Config:
     seed: int | None = None  # take the network in seed-N below --model
     seeds: int | None = None  # the same for the seeds 0, 1 and so on; prints mean and standard deviation
     device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
-    out: Path | None = None  # folder of the record; default: runs/composite, and the options that are not the defaults
+    out: Path | None = None  # folder of the record; default: runs/composite, followed by the options you changed
     plots: Path | None = None  # folder of the figures; default: plots, or with other options the folder of the record
     overwrite: bool = False  # replace the record in --out
 

@@ -16,10 +16,10 @@ class DataOptions:
     source: str = "twemoji"  # twemoji, openmoji, noto, hub (the coursework's dataset), or your parquet file or folder
     also: tuple[str, ...] = ()  # further styles to train on; an emoji that is held out is held out in all of them
     hold_out_style: str | None = None  # a style that is only tested on, never trained on
-    keyword: str | None = None  # which names must contain, "" for all; default: face, or all of yours if none has it
+    keyword: str | None = None  # word that names contain, "" for all; default: face, or all of your own if none has it
     skip_bad: bool = False  # leave out pictures that cannot be decoded, instead of stopping
-    hold_out: tuple[str, ...] = ()  # names that are left out of all parts
-    augment: Literal["coursework", "none", "adversarial"] = "coursework"  # flip, rotation, colours; exact copies
+    hold_out: tuple[str, ...] = ()  # names of emoji to leave out
+    augment: Literal["coursework", "none", "adversarial"] = "coursework"  # none: the copies are exact
     copies: int | Literal["none"] = 4  # copies of each picture
     split: Literal["coursework", "unseen"] = "coursework"  # copy, then split; unseen: split the emoji, then copy
     seed: int = 0  # random seed
@@ -31,9 +31,9 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(DataOptions):
-    """How a network is trained. What is None takes the preset's value, in brackets: coursework; best."""
+    """How a network is trained. An option left out has its preset's value, in brackets: coursework; best."""
 
-    preset: Literal["coursework", "best"] = "coursework"  # the coursework's training, or one that beats PCA
+    preset: Literal["coursework", "best"] = "coursework"  # the coursework's training, or our best
     network: str | None = None  # convolutional, residual, informed, or my_file.py:MyClass (convolutional; residual)
     latent: int = 128  # numbers an image is compressed to
     epochs: int | None = None  # passes over the training images (30; not in best)
@@ -44,9 +44,9 @@ class TrainingOptions(DataOptions):
     precision: Literal["auto", "float32", "bfloat16"] | None = None  # auto: what is faster here (float32; auto)
     pca_images: int | None = None  # images that PCA is fitted to (all; 2048, augmented)
     dropout: float | None = None  # probability that a latent number is dropped in training (0.2; not in best)
-    initialization: Literal["he", "pytorch"] | None = None  # pytorch, the coursework's own, is slower (he; not in best)
-    other_pictures: float | None = None  # part of a batch that is not faces (only in best: 0, unseen 0.25)
-    shift: float | None = None  # shifts up to so many sides, twice as much scale (only in best: 0, unseen 0.015)
+    initialization: Literal["he", "pytorch"] | None = None  # pytorch is the coursework's (he; not in best)
+    other_pictures: float | None = None  # part of a batch that shows no faces (only in best: 0, unseen 0.25)
+    shift: float | None = None  # largest shift, in sides; scale: twice that (only in best: 0, unseen 0.015)
     mixing: float | None = None  # probability of MixUp or CutMix (only in best: 0, unseen 0.7)
     refine_steps: int | None = None  # steps that improve each test image's latent (only in best: 30)
 
@@ -70,7 +70,7 @@ class TrainingRun(TrainingOptions):
     device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
     out: Path  # folder of the record
     plots: Path = Path("plots")  # folder of the figures
-    resume: bool = False  # continue the unfinished run in --out, which has these options
+    resume: bool = False  # continue the unfinished run in --out, with the same options
     overwrite: bool = False  # replace the run in --out
 
 

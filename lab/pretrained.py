@@ -44,8 +44,8 @@ NETWORKS = {
         "python autoencoder.py --also openmoji noto --preset best --split unseen --out runs/best-styles "
         "--plots runs/best-styles",
         Path("runs/best-styles"),
-        "It is for faces at 64x64 pixels on white. Latent arithmetic makes no better composites in its latent, which "
-        "is nearly linear in the pixels. Photographs come out as smears.",
+        "It is for faces at 64x64 pixels on white. Composites in its latent were not shown to be better than those of "
+        "pixels. Photographs come out as smears.",
     ),
     "multitask": Network(
         "Happy or sad", "python multiTaskModel.py", Path("runs/multitask"),

@@ -10,7 +10,7 @@ Nothing is fitted in the transplant, but its thresholds were set by hand with al
 
 A composite is ranked against the style's faces (cats) or all its pictures, its sources left out; ties count against it.
 Eight composites of cats have the same answer, so intervals are over the answers. Writes runs/analogies/ and
-plots/analogies_*.png. Needs requirements-noto.txt, and 13 to 20 minutes on 2 cores, half of them for networks, once."""
+plots/analogies_*.png. Needs requirements-noto.txt. Networks are trained once, and kept."""
 
 import multiprocessing
 import os

@@ -6,8 +6,7 @@
 A network is trained and tested on emoji it has never seen, next to a PCA of the same training images with as many
 components. Every setting meets the same seeds; a seed decides the fold and the weights, so verdicts are on paired
 differences. Writes runs/experiments/NAME.json and plots/experiment_NAME.png; finished trials are kept in
-runs/experiments/trials/ and not computed again. Expect minutes with a GPU and up to an hour on 2 cores; styles needs
-requirements-noto.txt."""
+runs/experiments/trials/ and not computed again. styles needs requirements-noto.txt."""
 
 import contextlib
 import hashlib
