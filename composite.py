@@ -2,7 +2,7 @@
 
     python composite.py                       # heart-shaped eyes onto the cat
     python composite.py --target 🐶 --featured ":heart_eyes:"
-    python composite.py --method transplant   # looks like an emoji
+    python composite.py --method transplant   # copies eyes and mouth
     python composite.py --model runs/multitask             # in Part 2's latent
     python composite.py --model runs/seeds --seeds 5 --out runs/composites
 

@@ -36,14 +36,14 @@ class TrainingOptions(DataOptions):
     preset: Literal["coursework", "best"] = "coursework"  # the coursework's training, or our best
     network: str | None = None  # convolutional, residual, informed, or my_file.py:MyClass (convolutional; residual)
     latent: int = 128  # numbers an image is compressed to
-    epochs: int | None = None  # passes over the training images (30; not in best)
+    epochs: int | None = None  # passes over the training images (30, Part 2: 10; not in best)
     steps: int | None = None  # training steps (instead of --epochs; 1800, or 3000 with --also)
     batch_size: int | None = None  # images per step (64; 32, or 16 with --also)
     learning_rate: float | None = None  # of Adam; of Muon at its peak (1e-3; 0.015, or 0.02 with --also)
     weight_decay: float | None = None  # L2 penalty of Adam; of Muon (1e-5; 0.2)
     precision: Literal["auto", "float32", "bfloat16"] | None = None  # auto: what is faster here (float32; auto)
     pca_images: int | None = None  # images that PCA is fitted to (all; 2048, augmented)
-    dropout: float | None = None  # probability that a latent number is dropped in training (0.2; not in best)
+    dropout: float | None = None  # probability that training drops a latent number (0.2, Part 2: 0; not in best)
     initialization: Literal["he", "pytorch"] | None = None  # pytorch is the coursework's (he; not in best)
     other_pictures: float | None = None  # part of a batch that shows no faces (only in best: 0, unseen 0.25)
     shift: float | None = None  # largest shift, in sides; scale: twice that (only in best: 0, unseen 0.015)
