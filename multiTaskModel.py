@@ -39,10 +39,10 @@ ABOUT = ("preset", "network", "split", "augment", "precision", "seed", "classifi
 class Config(TrainingRun):
     """Train an autoencoder with a classifier; with --split unseen, test it on emoji that it has never seen."""
 
-    copies: int | Literal["none"] = 50  # copies of each picture; the coursework's 22 emoji are few
+    copies: int | Literal["none"] = 50  # copies of each picture
     classification_weight: float = 0.5  # lambda: loss = MSE + lambda x cross-entropy
     compare: bool = False  # train with and without the classification loss, in both splits
-    seeds: int | None = None  # seeds, from 0 or --seed: of --compare (5), of divisions into folds (1), or of whole runs
+    seeds: int | None = None  # how many pairs with --compare (5), divisions with --split unseen (1), or runs
     evaluate: Path | None = None  # folder of a finished run: test its network again, without training
     out: Path = Path("runs/multitask")  # folder of the record and the weights
 
