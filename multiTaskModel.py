@@ -4,7 +4,6 @@
     python multiTaskModel.py --split unseen --out runs/folds   # unseen emoji
     python multiTaskModel.py --preset best --out runs/best
     python multiTaskModel.py --evaluate pretrained/multitask   # test it again
-    python multiTaskModel.py --compare --out runs/compare      # question 2e
 
 The loss is MSE + 0.5 x cross-entropy. Writes runs/multitask/ and
 plots/multitask_*.png. Expect accuracy 1.0 and a loss below 0.03 in the
@@ -27,11 +26,8 @@ from lab.cli import UserError
 from lab.networks import decode_all, encode_all
 from lab.options import TrainingRun
 from lab.pictures import Pictures, Splits
-from lab.statistics import mean_and_interval
 from lab.training import Trained
 
-# The size of a test set to that of a training set: in the coursework's order, and in folds of the emoji.
-TEST_TO_TRAIN = {"coursework": data.PARTS[2] / data.PARTS[0], "unseen": 1 / (data.FOLDS - 1)}
 ABOUT = ("preset", "network", "split", "augment", "precision", "seed", "classification_weight")
 
 
@@ -41,8 +37,7 @@ class Config(TrainingRun):
 
     copies: int | Literal["none"] = 50  # copies of each picture
     classification_weight: float = 0.5  # lambda: loss = MSE + lambda x cross-entropy
-    compare: bool = False  # train with and without the classification loss, in both splits
-    seeds: int | None = None  # how many pairs with --compare (5), divisions with --split unseen (1), or runs
+    seeds: int | None = None  # whole runs, from seed 0; with --split unseen, divisions into folds from --seed (1)
     evaluate: Path | None = None  # folder of a finished run: test its network again, without training
     out: Path = Path("runs/multitask")  # folder of the record and the weights
 
@@ -52,9 +47,7 @@ class Config(TrainingRun):
     def __post_init__(self):
         super().__post_init__()
         cli.require_range(0, 1e6, classification_weight=self.classification_weight)
-        cli.require_range(1 if self.split == "unseen" and not self.compare else 2, 1000, seeds=self.seeds)
-        if self.compare and (self.preset == "best" or not self.classification_weight):
-            raise UserError("--compare takes --preset coursework and a --classification-weight above 0")
+        cli.require_range(1 if self.split == "unseen" else 2, 1000, seeds=self.seeds)
         if self.augment == "adversarial":  # it has a loss of its own, without the classifier
             raise UserError("--augment adversarial is for Part 1 alone; leave it out")
 
@@ -120,9 +113,8 @@ def draw(trained: Trained, splits: Splits, labels: torch.Tensor, metrics: dict, 
     figures.learning_curves(trained.history, Path(f"{prefix}_curves.png"), lines, "mse")
     figures.reconstructions(rows, [pictures.names[i] for i in chosen], Path(f"{prefix}_reconstructions.png"), notes)
     seen = splits.train.emoji.unique()  # all, where there are enough copies
-    held_out = sorted({*range(len(labels))} - {*seen.tolist()})
-    panels = {f"{len(seen)} of {len(labels)} emoji in training": classes.project_to_plane(latents, seen)}
-    figures.latent_map(panels, pictures.images, labels.tolist(), names, held_out, Path(f"{prefix}_latents.png"))
+    points, title = classes.project_to_plane(latents, seen), f"{len(seen)} of {len(labels)} emoji in training"
+    figures.latent_map(points, pictures.images, labels.tolist(), names, title, Path(f"{prefix}_latents.png"))
 
 
 def evaluate(config: Config) -> dict:
@@ -165,56 +157,6 @@ def cross_validate(pictures: Pictures, labels: torch.Tensor, config: Config, run
     return about | means | classes.accuracies(predictions, truth, pictures, config.seed)
 
 
-def train_pair(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> tuple[Splits, list, list, float]:
-    """Train with the classification loss and without, on the same images: in the coursework's order, or on all folds of
-    the emoji but one. Returns the splits, two test MSEs, two (N, d) latents of all pictures, and the MSE of PCA."""
-    unseen = config.split == "unseen"
-    splits = data.fold_of_seed(pictures, labels, config) if unseen else data.split(pictures, config)
-    errors, latents = [], []
-    for weight in (config.classification_weight, 0.0):
-        weighted = replace(config, classification_weight=weight, compare=False)
-        about = {"split": config.split, "seed": config.seed, "classification_weight": weight}
-        trained, losses = fit(splits, labels, weighted, run, about)
-        errors.append(losses["mse"])
-        latents.append(encode_all(trained.model, pictures.images))
-    pca_mse = baseline_errors(trained, splits, config)["pca_mse"]
-    print(f"{config.split} split, seed {config.seed}: test MSE {errors[0]:.4f} with, {errors[1]:.4f} without; "
-          f"PCA {pca_mse:.4f}")  # fmt: skip
-    return splits, errors, latents, pca_mse
-
-
-def compare(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> dict:
-    """What the classification loss does to the test MSE and to the latents, over pairs of networks.
-    On unseen emoji a linear probe measures how well each latent separates the classes of the held-out emoji."""
-    count, metrics = config.seeds or 5, {}
-    for split, test_to_train in TEST_TO_TRAIN.items():
-        seeds = [replace(config, split=split, seed=config.seed + i) for i in range(count)]
-        splits, errors, latents, pca = zip(*(train_pair(pictures, labels, seeded, run) for seeded in seeds))
-        metrics[split] = paired("test_mse", errors, test_to_train) | {"pca_mse": float(np.mean(pca))}
-    emoji = [[part.emoji.unique() for part in (each.train, each.test)] for each in splits]  # of the unseen split
-    probes = [[classes.linear_probe(z, labels, *parts) for z in pair] for parts, pair in zip(emoji, latents)]
-    probe = paired("balanced_accuracy", probes, test_to_train)
-    seen, held_out = emoji[0]
-    figures.classification_cost({"compare": metrics}, config.plots / "multitask_compare.png")
-    titles = (f"lambda = {config.classification_weight:g}", "lambda = 0: no classification loss")
-    panels = {title: classes.project_to_plane(z, seen) for title, z in zip(titles, latents[0])}
-    path = config.plots / "multitask_compare_latents.png"
-    figures.latent_map(panels, pictures.images, labels.tolist(), list(CLASSES), held_out.tolist(), path)
-    return {"seeds": count, "compare": metrics, "linear_probe": probe}
-
-
-def paired(quantity: str, pairs: list[list[float]], test_to_train: float) -> dict:
-    """Means of a quantity with and without the classification loss, from a pair per seed, and their differences.
-    The interval is corrected for the training emoji that the seeds share; also printed."""
-    joint, alone = np.mean(pairs, axis=0).tolist()
-    differences = [one - other for one, other in pairs]
-    mean, half = mean_and_interval(differences, test_to_train)
-    print(f"{quantity.replace('_', ' ')}: {joint:.4f} with, {alone:.4f} without; "
-          f"difference {mean:+.4f}, 95% interval {mean - half:+.4f} to {mean + half:+.4f}")  # fmt: skip
-    means = {f"{quantity}_with": joint, f"{quantity}_without": alone}
-    return means | {"differences": differences, "mean": mean, "interval": [mean - half, mean + half]}
-
-
 def draw_classes(pictures: Pictures, labels: torch.Tensor, path: Path) -> None:
     """The emoji of each class, nine in a row."""
     rows = []
@@ -228,18 +170,18 @@ def main(config: Config) -> dict:
     """Train, test, draw and record. Returns the metrics that go into metrics.json, or those of --evaluate, --seeds."""
     if config.evaluate:
         return evaluate(config)
-    if config.seeds and config.split == "coursework" and not config.compare:
+    unseen = config.split == "unseen"
+    if config.seeds and not unseen:
         return runs.over_seeds(main, config)
     config = training.resolve_options(config)
     pictures, labels = classes.classify(data.load_styles(config))
-    if config.split == "unseen" or config.compare:
-        classes.require_members(pictures, labels, data.FOLDS if config.compare else 2)
-    story = compare if config.compare else cross_validate if config.split == "unseen" else run_coursework
+    if unseen:
+        classes.require_members(pictures, labels, 2)
     with runs.opened(config, pictures) as run:
         for name, keys in zip(CLASSES, classes.members(pictures, labels)):
             print(f"{name}:", ", ".join(keys))
         draw_classes(pictures, labels, config.plots / "multitask_classes.png")
-        metrics = story(pictures, labels, config, run)
+        metrics = (cross_validate if unseen else run_coursework)(pictures, labels, config, run)
         print(f"record in {config.out}/, figures in {config.plots}/")
         described = {name: getattr(config, name) for name in ABOUT}
         return run.finish({"source": pictures.source, **described, **metrics})

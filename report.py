@@ -19,7 +19,7 @@ from statistics import mean, stdev
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lab import cli, figures, runs
+from lab import cli, runs
 from lab.cli import UserError
 from studies import experiments, verdicts
 from studies.hypotheses import EXPERIMENTS
@@ -96,11 +96,9 @@ def collect(project: Path, names: tuple[str, ...], shown: set[str]) -> None:
 
 def redraw(project: Path) -> None:
     """Draw and publish the figures that need no more than their records."""
-    for name in [*(f"experiment-{name}" for name in EXPERIMENTS), "multitask-compare"]:
-        draw = experiments.draw if name.startswith("experiment") else figures.classification_cost
-        record = runs.read_json(project / RECORDS / f"{name}.json", REMEDY)
-        drawn = draw(record, project / "plots" / f"{name.replace('-', '_', 1)}.png")
-        publish(project, str(PUBLISHED / drawn.name))
+    for name in EXPERIMENTS:
+        record = runs.read_json(project / RECORDS / f"experiment-{name}.json", REMEDY)
+        publish(project, str(PUBLISHED / experiments.draw(record, project / f"plots/experiment_{name}.png").name))
 
 
 class Values(list):
@@ -134,7 +132,7 @@ def computed(records: dict[str, dict]) -> dict:
     coursework, unseen = records["seeds-coursework"]["values"], records["seeds-unseen"]["values"]
     tried, lists = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}, {}
     judged = [one | {"of": name} for name, record in tried.items() for one in record["hypotheses"]]
-    judged = verdicts.corrected([*judged, *verdicts.compared(records["multitask-compare"])])
+    judged = verdicts.corrected(judged)
     for one in judged:
         for key in (one["of"], f"{one['of']} {one['letter']}"):
             lists.setdefault(key, []).append(one)

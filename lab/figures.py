@@ -18,8 +18,7 @@ TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
 CLASSES = (VAL, TRAIN)
 COLORS = (TRAIN, VAL, "#2ca02c", "#9467bd", "#8c564b")  # of an experiment's settings
 PANEL, THUMBNAIL = 5.0, 0.34  # sides of a map of latents and of a picture on it, in inches
-THIN, BOLD = 1.0, 2.5  # frames
-DOTS = "seeds (dots), mean and 95% interval before Holm's correction"
+DOTS = "one per fold (grey), mean and 95% interval before Holm's correction (black)"
 
 
 def new_figure(width: float, height: float, **options):
@@ -197,49 +196,38 @@ def free_places(points: torch.Tensor, side: float) -> torch.Tensor:
 
 
 def latent_map(
-    panels: dict[str, torch.Tensor], images: torch.Tensor, labels: Sequence[int], class_names: Sequence[str],
-    held_out: Sequence[int], path: Path, meanings: tuple[str, str] = ("in training: pale", "held out: bold frame"),
+    points: torch.Tensor, images: torch.Tensor, labels: Sequence[int], class_names: Sequence[str], title: str,
+    path: Path,
 ) -> Path:  # fmt: skip
-    """Each emoji at its (N, 2) point in each panel, or near it with a line to it, framed in its class's colour.
-    Both axes of a panel have one scale. Those at `held_out` are shown in full colours in a bold frame, the others pale;
-    the legend says the `meanings` of pale and bold."""
+    """The first hundred pictures at their (N, 2) points, or near them with a line from there, framed in the colour of
+    their class. Both axes have one scale."""
     from matplotlib.lines import Line2D
-
-    order = torch.tensor([*held_out, *(i for i in range(len(images)) if i not in set(held_out))])[:100]
-    figure = new_figure((PANEL + 0.6) * len(panels), PANEL + 1, layout="constrained")
-    for axes, (title, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
-        middle, extent = (points.amin(0) + points.amax(0)) / 2, (points.amax(0) - points.amin(0)).max()
-        reach = max(extent.item(), 1e-6) * 0.58  # from the middle to an edge
-        side = 2 * reach * THUMBNAIL / PANEL
-        places = free_places(points[order], side)
-        reach = max(reach, (places - middle).abs().max().item() + side)
-        for i, place in zip(order.tolist(), places):
-            frame = {"edgecolor": CLASSES[labels[i]], "linewidth": BOLD if i in held_out else THIN}
-            thumbnail(axes, images[i], points[i], place, side, frame, pale=bool(held_out) and i not in held_out)
-        xlim, ylim = torch.stack([middle - reach, middle + reach], 1).tolist()
-        axes.set(xlim=xlim, ylim=ylim, aspect="equal", title=title)
-        axes.set(xlabel="first principal component of the latents", ylabel="second")
-        axes.grid(alpha=0.25)
-    looks = {name: {"color": color} for name, color in zip(class_names, CLASSES)}
-    for name, width in zip(meanings, (THIN, BOLD)) if held_out else ():
-        looks[name] = {"color": "black", "mfc": "white", "mew": width}
-    marks = [Line2D([], [], marker="s", ls="", markersize=9, label=name, **look) for name, look in looks.items()]
-    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
-    return save(figure, path)
-
-
-def thumbnail(axes, image, point: torch.Tensor, place: torch.Tensor, side: float, frame: dict, pale: bool) -> None:
-    """A picture of this side at `place` and, if that is not over `point`, a line from there."""
     from matplotlib.patches import Rectangle
 
-    half, color = 0.47 * side, frame["edgecolor"]
-    extent = torch.stack([place - half, place + half], 1).flatten().tolist()  # left, right, bottom, top
-    axes.imshow(image.permute(1, 2, 0).numpy(), extent=extent, alpha=0.5 if pale else 1, zorder=2)
-    axes.add_patch(Rectangle((place - half).tolist(), 2 * half, 2 * half, fill=False, zorder=3, **frame))
-    edge = place + (point - place).clamp(-half, half)
-    if not torch.equal(edge, point):
-        axes.plot(*torch.stack([edge, point]).T, color=color, linewidth=0.8, zorder=4)
-        axes.plot(*point.tolist(), "o", color=color, markersize=4, markeredgecolor="white", zorder=5)
+    points = points[:100]
+    figure = new_figure(PANEL + 0.6, PANEL + 1, layout="constrained")
+    axes = figure.subplots()
+    middle, extent = (points.amin(0) + points.amax(0)) / 2, (points.amax(0) - points.amin(0)).max()
+    reach = max(extent.item(), 1e-6) * 0.58  # from the middle to an edge
+    side = 2 * reach * THUMBNAIL / PANEL
+    places, half = free_places(points, side), 0.47 * side
+    reach = max(reach, (places - middle).abs().max().item() + side)
+    for point, place, image, label in zip(points, places, images, labels):
+        borders = torch.stack([place - half, place + half], 1).flatten().tolist()  # left, right, bottom, top
+        axes.imshow(image.permute(1, 2, 0).numpy(), extent=borders, zorder=2)
+        corner = (place - half).tolist()
+        axes.add_patch(Rectangle(corner, 2 * half, 2 * half, fill=False, zorder=3, edgecolor=CLASSES[label]))
+        edge = place + (point - place).clamp(-half, half)
+        if not torch.equal(edge, point):
+            axes.plot(*torch.stack([edge, point]).T, color=CLASSES[label], linewidth=0.8, zorder=4)
+            axes.plot(*point.tolist(), "o", color=CLASSES[label], markersize=4, markeredgecolor="white", zorder=5)
+    xlim, ylim = torch.stack([middle - reach, middle + reach], 1).tolist()
+    axes.set(xlim=xlim, ylim=ylim, aspect="equal", title=title)
+    axes.set(xlabel="first principal component of the latents", ylabel="second")
+    axes.grid(alpha=0.25)
+    marks = [Line2D([], [], marker="s", ls="", color=each, label=name) for name, each in zip(class_names, CLASSES)]
+    figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)
+    return save(figure, path)
 
 
 def differences(axes, outcomes: dict[str, dict], label: str) -> None:
@@ -248,29 +236,20 @@ def differences(axes, outcomes: dict[str, dict], label: str) -> None:
 
     for place, outcome in enumerate(outcomes.values()):
         values, (low, high) = outcome["differences"], outcome["interval"]
-        axes.plot(values, [place + 0.12] * len(values), "o", color=TRAIN, alpha=0.5, markersize=4)
+        axes.plot(values, [place + 0.12] * len(values), "o", color=REFERENCE, alpha=0.5, markersize=4)
         reach = [[outcome["mean"] - low], [high - outcome["mean"]]]
-        axes.errorbar(outcome["mean"], place - 0.12, xerr=reach, fmt="D", color=VAL, capsize=4, markersize=5)
+        axes.errorbar(outcome["mean"], place - 0.12, xerr=reach, fmt="D", color="black", capsize=4, markersize=5)
     axes.axvline(0, color=REFERENCE, linewidth=1)
     axes.set_yticks(range(len(outcomes)), outcomes, fontsize=8)
+    axes.tick_params(labelsize=8, pad=6)
     axes.set(ylim=(len(outcomes) - 0.5, -0.5), xlabel=label)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.grid(alpha=0.25, axis="x")
 
 
-def classification_cost(record: dict, path: Path) -> Path:
-    """`differences` between test MSEs with and without the classification loss, in a record's `compare`."""
-    figure = new_figure(6.4, 2.2, layout="constrained")
-    axes = figure.subplots()
-    outcomes = {"coursework's order": record["compare"]["coursework"], "unseen emoji": record["compare"]["unseen"]}
-    differences(axes, outcomes, "test MSE with the classification loss minus without: right of 0, the loss costs")
-    axes.set_title(DOTS, fontsize=9)
-    return save(figure, path)
-
-
 def over_steps(axes, rows: list[dict]) -> dict:
-    """The MSE on unseen emoji, of every seed and their mean, that on training emoji, and PCA's, by setting.
-    Returns the lines of a legend by their names."""
+    """The MSE on tested emoji, of every seed and their mean, that on training emoji, and PCA's, by setting.
+    Returns a line of each setting's colour."""
     pca = [np.mean(row["values"]["pca_mse"]) for row in rows]
     for row, color, error in zip(rows, COLORS, pca):
         steps, unseen = row["steps"], np.array(row["curves"]["mse"])
@@ -282,9 +261,10 @@ def over_steps(axes, rows: list[dict]) -> dict:
     plain_ticks(axes.xaxis)
     plain_ticks(axes.yaxis)
     axes.grid(alpha=0.25)
-    lines = {"unseen emoji": ("-", 2), "one seed": ("-", 0.7), "training emoji": ("--", 1.2), "PCA, unseen": (":", 1.2)}
-    keys = {name: axes.plot([], [], REFERENCE, ls=style, lw=width)[0] for name, (style, width) in lines.items()}
-    return keys | {row["setting"]: axes.plot([], [], color, lw=2)[0] for row, color in zip(rows, COLORS)}
+    lines = {"tested emoji": ("-", 2), "one fold": ("-", 0.7), "training emoji": ("--", 1.2), "PCA, tested": (":", 1.2)}
+    keys = [axes.plot([], [], REFERENCE, ls=style, lw=width)[0] for style, width in lines.values()]
+    axes.legend(keys, lines, fontsize=8)
+    return {row["setting"]: axes.plot([], [], color, lw=2)[0] for row, color in zip(rows, COLORS)}
 
 
 def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) -> Path:
@@ -292,7 +272,7 @@ def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) ->
     groups = {}
     for one in judged:
         label = "difference in balanced accuracy" if "accuracy" in one["metric"] else "difference in MSE"
-        groups.setdefault(label, {})[f"{one['label']}\n{one['setting']} − {one['reference']}"] = one
+        groups.setdefault(label, {})[f"{one['label']}\n{one['setting']}\n− {one['reference']}"] = one
     figure = new_figure(10, 4.2, layout="constrained")
     left, right = figure.subfigures(1, 2)
     lines = over_steps(left.subplots(), rows)
@@ -300,8 +280,8 @@ def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) ->
     *panels, below = right.subplots(len(heights), 1, height_ratios=heights)
     for axes, (label, members) in zip(panels, groups.items()):
         differences(axes, members, label)
-    right.suptitle(f"after {rows[0]['steps'][-1]:,} steps: {DOTS}", fontsize=8)
+    right.suptitle(f"after training: {DOTS}", fontsize=8)
     below.axis("off")
     style = {"ncols": 2, "frameon": False, "fontsize": 8, "title_fontsize": 8, "loc": "center"}
-    below.legend(lines.values(), lines, title=f"colours: {varied}", **style)
+    below.legend(lines.values(), lines, title=varied, **style)
     return save(figure, path)

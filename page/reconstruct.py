@@ -14,18 +14,16 @@ STEPS = 7  # pictures of an interpolation
 
 
 def reconstructed(name: str, own: str | None) -> str:
-    """A picture, what networks and PCA make of it, and its latents as strips, as HTML. Raises UserError."""
+    """A picture and what networks and PCA make of it, as HTML. Raises UserError."""
     picture, title = show.picture(name, own)
     images, exact, made = picture[None], to_float(picture), []
     for label, network in cache.NETWORKS:
-        latents = encode_all(cache.network(network), images)
-        made.append((label, decode_all(cache.network(network), latents)[0], latents[0]))
+        model = cache.network(network)
+        made.append((label, decode_all(model, encode_all(model, images))[0]))
     pca = cache.pca()
-    components = torch.from_numpy(pca.transform(training.flatten(images)))[0]
-    made.append((f"PCA, {len(components)} components", training.pca_reconstructions(pca, images)[0], components))
-    cells = [(image, f"{label}\nMSE {(image - exact).square().mean():.4f}") for label, image, _ in made]
-    strips = [show.strip(latent, f"{label}: {len(latent)} numbers") for label, _, latent in made]
-    return "".join([show.row((picture, title), *cells), *strips])
+    made.append((f"PCA, {pca.n_components_} components", training.pca_reconstructions(pca, images)[0]))
+    cells = [(image, f"{label}\nMSE {(image - exact).square().mean():.4f}") for label, image in made]
+    return show.row((picture, title), *cells)
 
 
 def directions(network: str) -> list:

@@ -29,7 +29,6 @@ STYLE = """
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); }
 .small { justify-content: space-between; } .small figure { width: 60px; }
 @media (max-width: 500px) { .line figcaption { font-size: 11px; } .line .sign { font-size: 14px; } .line { gap: 5px; } }
-img.strip { width: 100%; height: 26px; image-rendering: pixelated; }
 .map { max-width: 640px; }
 input[role=combobox] { text-overflow: ellipsis; margin-right: 24px !important; }
 [data-testid=status-tracker]:has(.validation-error), .validation-error { position: static !important; }
@@ -71,14 +70,6 @@ def row(*cells: tuple[torch.Tensor, str] | str, kind: str = "") -> str:
             caption = f"<figcaption><b>{title}</b>\n{text}</figcaption>"
             parts.append(f'<figure><img src="{picture}" alt="{title}">{caption}</figure>')
     return f'<div class="row {kind}">{"".join(parts)}</div>'
-
-
-def strip(latent: torch.Tensor, caption: str) -> str:
-    """A (d,) latent as a strip of d colours: white is 0, red above it and blue below, full at its largest number."""
-    parts = latent / latent.abs().max().clamp_min(1e-9)
-    white = 1 - parts.abs()
-    colours = torch.stack([torch.where(parts < 0, white, 1.0), white, torch.where(parts > 0, white, 1.0)])
-    return f'<p>{caption}</p><img class="strip" src="{to_address(to_pil(colours[:, None]))}" alt="{caption}">'
 
 
 def picture(name: str | None, own: str | None = None) -> tuple[torch.Tensor, str]:

@@ -29,7 +29,6 @@ from studies.hypotheses import EXPERIMENTS
 from studies.trial import Trial, fold_of, measure, trial_of
 from studies.verdicts import comparison, judge, labelled, summary, table
 
-QUICK_SEEDS, QUICK_STEPS = 2, 3
 Key = tuple[str, int]  # a setting and a seed
 
 
@@ -40,7 +39,7 @@ class Config:
     name: tyro.conf.Positional[Literal[tuple(EXPERIMENTS)]]  # which experiment
     source: str = "twemoji"  # twemoji, openmoji, noto, hub, or the path of your own parquet file or folder
     seeds: int = 5  # folds and weights, from seed 0 upwards
-    quick: bool = False  # two seeds, three steps of training, everything in runs/: to see that it works
+    steps: int | None = None  # of training, instead of the experiment's own: to see that it works
     workers: int | None = None  # processes, each of one thread and about 1 GB; default: one per core
     device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
     ray: bool = False  # run the trials on the Ray cluster that RAY_ADDRESS names instead
@@ -49,7 +48,7 @@ class Config:
 
     def __post_init__(self):
         cli.require_range(2, 1000, seeds=self.seeds)
-        cli.require_range(1, 1000, workers=self.workers)
+        cli.require_range(1, 10**6, workers=self.workers, steps=self.steps)
 
 
 def in_processes(trials: dict[Key, Trial], workers: int) -> Iterator[tuple[Key, dict]]:
@@ -129,14 +128,11 @@ def draw(record: dict, path: Path) -> Path:
 
 def main(config: Config) -> dict:
     """Compute what is not on file yet, print, record and draw. Returns the record. Raises UserError."""
-    if config.quick:
-        print(f"quick: {QUICK_SEEDS} seeds, {QUICK_STEPS} steps; these numbers say nothing")
-        config = replace(config, seeds=QUICK_SEEDS, out=config.out / "quick", plots=config.out / "quick")
     for folder in (config.plots, config.out / "trials"):
         folder.mkdir(parents=True, exist_ok=True)
     experiment, seeds = EXPERIMENTS[config.name], range(config.seeds)
     changes = {"source": config.source, "device": str(training.choose_device(config.device))}
-    changes |= {"steps": QUICK_STEPS} if config.quick else {}
+    changes |= {"steps": config.steps, "epochs": None} if config.steps else {}
     settings = {name: trial_of(setting, **changes) for name, setting in experiment.settings.items()}
     for trial in settings.values():
         fold_of(trial)  # too few emoji are an error now, not in a worker
@@ -144,12 +140,12 @@ def main(config: Config) -> dict:
     results = compute(trials, config)
     values = {name: [results[name, seed] for seed in seeds] for name in settings}
     rows = [summary(name, trial.recorded(), values[name]) for name, trial in settings.items()]
-    judged = [judge(hypothesis, values) for hypothesis in experiment.hypotheses]
+    judged = [judge(each, values, settings[each.setting].split) for each in experiment.hypotheses]
     print(table(rows, experiment.varied))
     for outcome in judged:
         print(f"{outcome['letter']}, {outcome['text']}: {comparison(outcome)}, by itself {outcome['verdict']}")
     record = {
-        "command": runs.command_line(), "varied": experiment.varied, "seeds": config.seeds, "quick": config.quick,
+        "command": runs.command_line(), "varied": experiment.varied, "seeds": config.seeds,
         "torch": torch.__version__, "processor": runs.processor(), "rows": rows, "hypotheses": judged,
     }  # fmt: skip
     runs.write_json(config.out / f"{config.name}.json", record)

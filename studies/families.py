@@ -1,4 +1,4 @@
-"""Analogies with a right answer, as tables of emoji: cats and humans, skin tones, genders.
+"""Analogies with a right answer, as tables of emoji: cats and humans, skin tones.
 
 In a table a row is what is drawn and a column is how: (cat, human) by expression, a person by skin tone. Any two rows
 and two columns are an analogy: target + (featured - baseline) = truth, with target and truth in one row."""
@@ -13,8 +13,6 @@ from lab.names import FITZPATRICK, tone
 from lab.pictures import Pictures, generator
 
 MISSING = -1  # in a table: there is no such picture
-ROLES = {"1F468": "man", "1F469": "woman"}  # first code points: a man cook, a woman cook
-SIGNS = {"2642": "man", "2640": "woman"}  # last code points: a man running, a woman running
 
 
 class Analogies(NamedTuple):
@@ -56,18 +54,6 @@ def skin_tones(pictures: Pictures) -> torch.Tensor:
     return table_of(cells)
 
 
-def genders(pictures: Pictures) -> torch.Tensor:
-    """(roles and activities by skin tone, 2): men and women. Those without a gender are often drawn as one of them."""
-    cells = {}
-    for i, code in enumerate(pictures.codes):
-        first, *others = code.split("-")
-        if first in ROLES and others:
-            cells[("role", *others), ROLES[first]] = i
-        elif others and others[-1] in SIGNS:
-            cells[(first, *others[:-1]), SIGNS[others[-1]]] = i
-    return table_of(cells)
-
-
 def draw(table: torch.Tensor, count: int, random: torch.Generator, tries: int = 8) -> Analogies:
     """At most `count` analogies of a table, drawn with replacement. Those that need a missing picture are dropped."""
     rows, columns = table.shape
@@ -87,11 +73,11 @@ def every(table: torch.Tensor) -> Analogies:
     return Analogies(*cells[:, (one != other) & (cells != MISSING).all(0)])
 
 
-FAMILIES = {"cats": cats, "skin tones": skin_tones, "genders": genders}
+FAMILIES = {"cats": cats, "skin tones": skin_tones}
 
 
 def analogies_of(pictures: Pictures, family: str, count: int) -> Analogies:
-    """All analogies of cats, or `count` of another family, where no other emoji looks the same as the truth."""
+    """All analogies of cats, or `count` of skin tones, where no other emoji looks the same as the truth."""
     table, random = FAMILIES[family](pictures), generator(f"{family} of {pictures.source}", 0)
     found = every(table) if family == "cats" else draw(table, 2 * count, random)
     looks = [image.numpy().tobytes() for image in pictures.images]

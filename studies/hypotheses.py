@@ -14,7 +14,7 @@ class Hypothesis:
 
     letter: str  # the coursework's question
     text: str
-    metric: Literal["mse", "copies_mse", "train_mse", "gap", "unseen_style_mse", "balanced_accuracy"]
+    metric: Literal["mse", "copies_mse", "train_mse", "gap", "unseen_style_mse", "balanced_accuracy", "probe_accuracy"]
     setting: str
     expected: Literal["lower", "higher"]
     reference: str
@@ -30,13 +30,14 @@ class Experiment:
 
 
 CLASSIFIER = {"images": "happy or sad", "classes": "happy or sad", "copies": 50, "dropout": 0.0}  # Part 2
+TEN_EPOCHS = CLASSIFIER | {"epochs": 10, "steps": None, "batch_size": 64}  # as the coursework has it
 EMOTIONS = CLASSIFIER | {"images": "emotions", "classes": "emotions", "copies": 10}
 H = Hypothesis
 
 
-def each(base: dict, option: str, *values) -> dict[str, dict]:
-    """A setting for each value of an option, by that value."""
-    return {str(value).removesuffix(".0"): {**base, option: value} for value in values}
+def each(base: dict, option: str, *values, of: str = "") -> dict[str, dict]:
+    """A setting for each value of an option, by that value, which follows `of`."""
+    return {of + str(value).removesuffix(".0"): {**base, option: value} for value in values}
 
 
 EXPERIMENTS = {
@@ -75,6 +76,17 @@ EXPERIMENTS = {
         H("2e", "classification competes with reconstruction", "mse", "0.5", "higher", "0"),
         H("2e", "too high a weight costs reconstruction", "mse", "5", "higher", "0.5"),
     )),
+    "ten-epochs": Experiment("split and weight of the classification loss, 10 epochs", {
+        **each(TEN_EPOCHS | {"split": "coursework"}, "weight", 0.0, 0.5, of="coursework's order, "),
+        **each(TEN_EPOCHS | {"probe": True}, "weight", 0.0, 0.5, of="unseen, "),
+    }, (
+        H("2e", "classification competes in 10 epochs, coursework's order",
+           "mse", "coursework's order, 0.5", "higher", "coursework's order, 0"),
+        H("2e", "classification competes in 10 epochs, on unseen emoji",
+           "mse", "unseen, 0.5", "higher", "unseen, 0"),
+        H("2e", "the classification loss structures the latent",
+           "probe_accuracy", "unseen, 0.5", "higher", "unseen, 0"),
+    )),
     "low-weight": Experiment("weight of the classification loss", each(CLASSIFIER, "weight", 0.1, 0.5), (
         H("2e", "too low a weight does little for classification", "balanced_accuracy", "0.1", "lower", "0.5"),
     )),
@@ -102,9 +114,3 @@ EXPERIMENTS = {
         H("2f.2", "a smaller latent generalizes better: less overfitting", "gap", "64", "lower", "128"),
     )),
 }  # fmt: skip
-
-COMPARED = {  # questions of `multiTaskModel.py --compare`, after its 10 epochs
-    "coursework": H("2e", "classification competes in 10 epochs, coursework's order", "mse", "0.5", "higher", "0"),
-    "unseen": H("2e", "classification competes in 10 epochs, on unseen emoji", "mse", "0.5", "higher", "0"),
-    "probe": H("2e", "the classification loss structures the latent", "balanced_accuracy", "0.5", "higher", "0"),
-}

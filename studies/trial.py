@@ -15,9 +15,10 @@ from torch import nn
 
 import data
 from lab.classes import CLASSES as HAPPY_OR_SAD
-from lab.classes import UNLABELLED, MultiTaskAutoencoder, MultiTaskLoss, class_of, class_probabilities
+from lab.classes import UNLABELLED, MultiTaskAutoencoder, MultiTaskLoss, class_of, class_probabilities, linear_probe
 from lab.cli import UserError
 from lab.names import normalise
+from lab.networks import encode_all
 from lab.options import DataOptions, TrainingOptions, resolve_defaults
 from lab.pictures import Part, Pictures, Splits
 from lab.training import baseline_errors, evaluate, fit, reconstruction_loss
@@ -67,7 +68,8 @@ class Trial(TrainingOptions):
     images: Literal["faces", "all", "happy or sad", "emotions"] = "faces"  # to train on; all is tested on faces
     classes: Literal["none", "happy or sad", "emotions", "two emotions"] = "none"  # what the classifier learns
     weight: float = 0.5  # lambda, of the classification loss
-    split: Literal["unseen"] = "unseen"
+    split: Literal["unseen", "coursework"] = "unseen"
+    probe: bool | None = None  # also test a linear classifier that learns from the latents, as a measure of these
     steps: int = 3000
     batch_size: int = 32  # half of the coursework's, so that an experiment takes minutes
     pca_images: int = 2048  # more take a minute and gigabytes
@@ -81,7 +83,7 @@ class Trial(TrainingOptions):
 
 def trial_of(setting: dict, **changes) -> Trial:
     """The trial of an experiment's setting, with everything decided."""
-    return resolve_defaults(Trial(**setting, **changes))
+    return resolve_defaults(Trial(**setting | changes))
 
 
 @lru_cache(4)
@@ -98,10 +100,14 @@ def chosen_pictures(options: DataOptions, classes: str) -> tuple[Pictures, torch
 
 
 def fold_of(trial: Trial) -> Splits:
-    """The emoji to train on and those to test on, upright, each picture once. Raises UserError for too few emoji."""
+    """The emoji to train on and those to test on, upright, each picture once; in the coursework's order all images.
+    Raises UserError for too few emoji."""
     classes = trial.images if trial.images in CLASSES else "none"
     options = DataOptions(source=trial.source, also=trial.also, hold_out_style=trial.hold_out_style)
-    fold = data.fold_of_seed(*chosen_pictures(options, classes), replace(trial, copies="none"))
+    pictures, labels = chosen_pictures(options, classes)
+    if trial.split == "coursework":
+        return data.split(pictures, trial)
+    fold = data.fold_of_seed(pictures, labels, replace(trial, copies="none"))
     if trial.hold_out_style not in (None, *fold.other_styles):
         raise UserError(f"{trial.hold_out_style} has no tested emoji of {trial.source}; try --source twemoji")
     return fold
@@ -109,6 +115,8 @@ def fold_of(trial: Trial) -> Splits:
 
 def splits_of(trial: Trial, fold: Splits) -> Splits:
     """What is trained on: the fold's pictures, or all that show no tested emoji, with their copies."""
+    if trial.split == "coursework":
+        return fold
     pictures, train, test = fold.pictures, fold.train.emoji, fold.test.emoji
     if trial.images == "all":
         pictures = data.all_pictures(trial.source, trial.also, trial.skip_bad)
@@ -120,10 +128,13 @@ def splits_of(trial: Trial, fold: Splits) -> Splits:
 
 
 def parts_to_test(trial: Trial, fold: Splits) -> dict[str, Part]:
-    """The tested pictures, their augmented copies, the faces trained on, upright, and a style that is held out."""
-    copies = data.expand(fold.pictures, fold.test.emoji, DataOptions(copies=2, seed=trial.seed), "test")
-    unseen_style = {"unseen_style_mse": fold.other_styles[trial.hold_out_style]} if trial.hold_out_style else {}
-    return {"mse": fold.test, "copies_mse": copies, "train_mse": fold.train} | unseen_style
+    """The tested pictures, the faces trained on, augmented copies of unseen ones, and a style that is held out."""
+    parts = {"mse": fold.test, "train_mse": fold.train}
+    if trial.split == "unseen":
+        parts["copies_mse"] = data.expand(
+            fold.pictures, fold.test.emoji, DataOptions(copies=2, seed=trial.seed), "test"
+        )
+    return parts | ({"unseen_style_mse": fold.other_styles[trial.hold_out_style]} if trial.hold_out_style else {})
 
 
 @threadpool_limits.wrap(limits=1)
@@ -148,11 +159,15 @@ def measure(trial: Trial) -> dict[str, float | list | None]:
 
     wrap = partial(MultiTaskAutoencoder, classes=count) if count else None
     loss = MultiTaskLoss(labels_of(splits.pictures.names, trial.classes), trial.weight) if count else None
-    rows = max(1, trial.steps // ROW)
-    _, history, pca = fit(trial, splits, loss_function=loss, wrap=wrap, validate=tests, rows=rows)
+    rows = max(1, (trial.steps or 0) // ROW)
+    model, history, pca = fit(trial, splits, loss_function=loss, wrap=wrap, validate=tests, rows=rows)
     metrics = {name.removeprefix("val_"): [row[name] for row in history] for name in history[0] if "val_" in name}
     if count:
         metrics = {"balanced_accuracy": None, **metrics, "majority_balanced_accuracy": 1 / len(truth.unique())}
+    if trial.probe:
+        latents, labels = encode_all(model, splits.pictures.images), labels_of(splits.pictures.names, trial.classes)
+        emoji = (part.emoji.unique() for part in (splits.train, splits.test))
+        metrics["probe_accuracy"] = linear_probe(latents, labels, *emoji)
     if trial.hold_out_style:
         metrics["unseen_style_pca_mse"] = baseline_errors(pca, parts["unseen_style_mse"])["pca_mse"]
     about = {"steps": [row["step"] for row in history], "seconds": round(time.monotonic() - started, 1)}

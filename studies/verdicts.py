@@ -8,26 +8,20 @@ from typing import Sequence
 import numpy as np
 
 from lab.statistics import holm, mean_and_interval
-from studies.hypotheses import COMPARED, Hypothesis
+from studies.hypotheses import Hypothesis
 
-TEST_TO_TRAIN = 1 / 4  # of five folds
+TEST_TO_TRAIN = {"unseen": 1 / 4, "coursework": 1 / 3}  # sizes of five folds, and of 60/20/20
 CURVES = ("mse", "copies_mse", "train_mse", "unseen_style_mse", "balanced_accuracy")
-METRICS = {
+METRICS = {  # what is judged, and the columns of a table
     "mse": "MSE",
+    "pca_mse": "PCA's MSE",
     "copies_mse": "MSE on augmented copies",
     "train_mse": "training MSE",
     "gap": "gap",
     "unseen_style_mse": "MSE on an unseen style",
+    "unseen_style_pca_mse": "PCA's MSE there",
     "balanced_accuracy": "balanced accuracy",
-}
-COLUMNS = {
-    "mse": "unseen emoji: MSE",
-    "pca_mse": "PCA",
-    "copies_mse": "their augmented copies",
-    "train_mse": "training emoji",
-    "unseen_style_mse": "unseen style: MSE",
-    "unseen_style_pca_mse": "PCA",
-    "balanced_accuracy": "balanced accuracy",
+    "probe_accuracy": "balanced accuracy of a linear probe",
 }
 
 
@@ -37,7 +31,7 @@ def at_end(metrics: dict) -> dict:
     return {name: value for name, value in end.items() if name != "steps"} | {"gap": end["mse"] - end["train_mse"]}
 
 
-def compare(differences: list[float], expected: str, test_to_train: float = TEST_TO_TRAIN) -> dict:
+def compare(differences: list[float], expected: str, test_to_train: float) -> dict:
     """The mean of paired differences over the seeds, its interval, the two-sided p, and the verdict of this one alone:
     supported if the interval is on the expected side of 0, contradicted if on the other.
     The interval is corrected for the training emoji that folds or splits share (see `mean_and_interval`)."""
@@ -51,11 +45,12 @@ def compare(differences: list[float], expected: str, test_to_train: float = TEST
     return {**outcome, "verdict": found if abs(mean) > half else "undecided"}
 
 
-def judge(hypothesis: Hypothesis, values: dict[str, list[dict]]) -> dict:
+def judge(hypothesis: Hypothesis, values: dict[str, list[dict]], split: str = "unseen") -> dict:
     """The verdict on a hypothesis. `values` are the metrics of the trials, in the order of the seeds, by setting."""
     pairs = zip(values[hypothesis.setting], values[hypothesis.reference], strict=True)
     differences = [at_end(ours)[hypothesis.metric] - at_end(other)[hypothesis.metric] for ours, other in pairs]
-    return {**asdict(hypothesis), "label": METRICS[hypothesis.metric]} | compare(differences, hypothesis.expected)
+    verdict = compare(differences, hypothesis.expected, TEST_TO_TRAIN[split])
+    return {**asdict(hypothesis), "label": METRICS[hypothesis.metric]} | verdict
 
 
 def summary(setting: str, trial: dict, values: list[dict]) -> dict:
@@ -69,16 +64,6 @@ def summary(setting: str, trial: dict, values: list[dict]) -> dict:
         "steps": first["steps"],
         "curves": {name: np.round([one[name] for one in values], 5).tolist() for name in CURVES if first.get(name)},
     }
-
-
-def compared(record: dict) -> list[dict]:
-    """The judged questions of `multiTaskModel.py --compare`, from its record."""
-    outcomes, sizes = record["compare"] | {"probe": record["linear_probe"]}, {"coursework": 1 / 3}
-    return [
-        asdict(asked) | {"of": "compare"}
-        | compare(list(outcomes[name]["differences"]), asked.expected, sizes.get(name, TEST_TO_TRAIN))
-        for name, asked in COMPARED.items()
-    ]  # fmt: skip
 
 
 def corrected(hypotheses: Sequence[dict]) -> list[dict]:
@@ -127,8 +112,8 @@ def cell(name: str, values: list) -> str:
 
 def table(rows: list[dict], varied: str) -> str:
     """The rows of a record, means and spreads over the seeds, as a Markdown table."""
-    columns = [name for name in COLUMNS if any(name in row["values"] for row in rows)]
-    lines = [[varied, *(COLUMNS[name] for name in columns)], ["---"] * (len(columns) + 1)]
+    columns = [name for name in METRICS if name != "gap" and any(name in row["values"] for row in rows)]
+    lines = [[varied, *(METRICS[name] for name in columns)], ["---"] * (len(columns) + 1)]
     for row in labelled(rows):
         lines.append([row["setting"], *(cell(name, row["values"].get(name, [None])) for name in columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -11,69 +11,36 @@ import data
 from lab import networks, runs, training
 from lab.cli import UserError
 from lab.options import DataOptions, TrainingRun
-from lab.sources import STYLES, rows_of
+from lab.sources import rows_of
 from studies import bench, plain, publish
 
 TINY = {"keyword": "cat face", "copies": 1, "epochs": 1, "latent": 4}
 
 
-@pytest.fixture
-def made_up(monkeypatch):
-    """The options of runs that are not made, by name, in order."""
-    made = {}
+def test_methods_take_turns_and_the_record_has_their_medians(monkeypatch, tmp_path):
+    made, seconds = [], iter((10.0, 5, 20, 12, 7, 30, 11, 6, 90))
 
-    def run(config, name, *options, **others):
-        made[name] = options
-        errors = {"test_mse": 0.01, "refined_mse": 0.005, "pca_mse": 0.02, "mean_image_mse": 0.06}
-        about = {"train_seconds": 3.0, "seconds": 4.0, "peak_mb": 700.0, "precision": "float32", "machine": {}}
-        about |= {"process_seconds": {"plain": 10.0, "coursework": 5.0}.get(name.split("-")[0], 20.0)}
-        about |= {"styles": dict.fromkeys(STYLES, errors)}
-        return errors | about
+    def run(folder, *options):
+        made.append(folder.name)
+        machine = {"processor": "it", "threads": 2, "versions": {}, "precision": "float32"}
+        return {"test_mse": 0.01, "train_seconds": 3.0, "process_seconds": next(seconds), "peak_mb": 700.0, **machine}
 
-    monkeypatch.setattr(bench, "run_ours", run)
+    monkeypatch.setattr(bench, "run_preset", run)
     monkeypatch.setattr(bench, "run_plain", run)
-    return made
+    results = bench.main(bench.Config(out=tmp_path))
+    assert json.loads((tmp_path / "results.json").read_text()) == results and results["threads"] == 2
+    assert made == [f"{kind}-{i}" for i in range(3) for kind in ("plain", "coursework", "best")]
+    times = {"train_seconds": 3.0, "process_seconds": 30, "peak_mb": 700.0}
+    assert results["methods"]["best"] == {"test_mse": 0.01, **times}
 
 
-def test_rows_and_ratios_are_those_of_runs_that_take_turns(made_up, tmp_path):
-    results = bench.main(bench.Config(seeds=2, repeats=2, steps=1800, out=tmp_path))
-    assert json.loads((tmp_path / "results.json").read_text()) == results
-    assert [*made_up][:4] == [f"{kind}-{i}" for i in range(2) for kind in ("plain", "coursework")]
-    assert made_up["best-unseen-1"] == ("--split", "unseen", "--seed", "1", "--preset", "best", "--steps", "1800")
-    ratios, rows = results["ratios"], {row["method"]: row for row in results["rows"]}
-    assert ratios["refined to PCA, per seed"] == [0.25, 0.25]
-    assert rows["plain implementation"]["unseen_mse"] == [] and rows["mean image"]["peak_mb"] is None
-    refined = {
-        "unseen_mse": [0.005] * 2,
-        "coursework_mse": 0.005,
-        "train_seconds": 3,
-        "process_seconds": 20,
-        "peak_mb": 700,
-    }
-    assert rows["best preset, refined latents"] == {"method": "best preset, refined latents", **refined}
-
-
-def test_styles_are_added_to_a_record_and_one_that_is_never_seen_is_in_no_training(made_up, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "rows_of", str)  # the runs are made up: noto need not be installed
-    config = bench.Config(styles=True, seeds=2, steps=7, out=tmp_path)
-    with pytest.raises(UserError, match="make that first"):
-        bench.main(config)
-    runs.write_json(tmp_path / "results.json", {"rows": ["kept"]})
-    results = bench.main(config)
-    assert results["rows"] == ["kept"] and results["styles"]["in_training"]["noto"]["test_mse"] == [0.01, 0.01]
-    for style in STYLES:
-        options = made_up[f"without-{style}"]
-        assert options[options.index("--hold-out-style") + 1] == style and options.count(style) == 1
-        assert options[options.index("--steps") + 1] == "7"
-
-
-def test_a_process_is_timed_in_its_environment_and_its_failure_is_an_error(tmp_path, capsys):
+def test_a_process_is_timed_and_its_failure_is_an_error(tmp_path, capsys):
     script = tmp_path / "script.py"
-    script.write_text("import os, sys\nprint('broken')\nsys.exit(os.environ[sys.argv[1]] != '3')")
-    timing = bench.run_process(str(script), "OMP_NUM_THREADS", threads=3)
+    script.write_text("import sys\nprint('broken')\nsys.exit(int(sys.argv[1]))")
+    timing = bench.run_process(str(script), "0")
     assert timing["process_seconds"] > 0.001 and timing["peak_mb"] > 1
-    with pytest.raises(UserError, match="script.py OMP_NUM_THREADS failed"):
-        bench.run_process(str(script), "OMP_NUM_THREADS", threads=2)
+    with pytest.raises(UserError, match="script.py 3 failed"):
+        bench.run_process(str(script), "3")
     assert "broken" in capsys.readouterr().out
 
 
@@ -113,6 +80,5 @@ def test_a_run_is_published_in_half_its_size_or_refused(tmp_path):
 
 @pytest.mark.long
 def test_everything_in_its_tiny_mode(tmp_path):
-    results = bench.main(bench.Config(seeds=2, repeats=1, epochs=2, steps=6, out=tmp_path))
-    rows = {row["method"]: row for row in results["rows"]}
-    assert rows["coursework preset"]["peak_mb"] > 100 and rows["coursework preset"]["process_seconds"] > 1
+    methods = bench.main(bench.Config(repeats=1, epochs=2, steps=6, out=tmp_path))["methods"]
+    assert all(one["peak_mb"] > 100 and one["process_seconds"] > 1 and one["test_mse"] < 1 for one in methods.values())

@@ -23,8 +23,8 @@ def test_figures_are_small_whatever_the_titles_are(command, tmp_path, tiny_run, 
     odd = "$\\frac{$"
     figures.reconstructions([(odd, images[:3])] * 2, [odd, "x" * 10**4, "a"], folder / "rows.png")
     figures.equation(images[:3], images[:4], ["$"] * 4, "−+=", (images[3], "$"), "formula", folder / "equation.png")
-    points = {"panel": torch.randn(30, 2, generator=generator("points", 0))}
-    figures.latent_map(points, images, [0, 1] * 15, ["one", "two"], [3, 5], folder / "map.png")
+    points = torch.randn(30, 2, generator=generator("points", 0))
+    figures.latent_map(points, images, [0, 1] * 15, ["one", "two"], "map", folder / "map.png")
     found = [*folder.iterdir(), *(tiny_run.parent / "plots").iterdir()]
     assert len(found) == 6
     for path in found:

@@ -34,7 +34,6 @@ RUNS = {
     "two styles": (autoencoder, BEST | UNSEEN | {"also": ("openmoji",), "steps": 10}),
     "happy or sad": (multiTaskModel, {"copies": 4, "epochs": 2}),
     "folds": (multiTaskModel, {"copies": 4, "epochs": 1, **UNSEEN}),
-    "compared": (multiTaskModel, {"copies": 4, "epochs": 1, "compare": True, "seeds": 2}),
     "best, folds": (multiTaskModel, BEST | UNSEEN | {"copies": 2, "steps": 5}),
     **{method: (composite, {"model": Path("pretrained/coursework"), "method": method}) for method in METHODS},
 }

@@ -12,7 +12,6 @@ from lab import classes, networks, pretrained, training
 from lab.classes import MultiTaskAutoencoder, MultiTaskLoss
 from lab.cli import UserError
 from lab.networks import Autoencoder
-from lab.statistics import mean_and_interval
 
 pytestmark = pytest.mark.usefixtures("drawn")
 TINY = dict(copies=1, batch_size=16, latent=4, device="cpu")
@@ -102,20 +101,3 @@ def test_a_run_on_unseen_emoji_tests_each_once(config, monkeypatch, labelled, tm
     assert 0.5 < low < high <= 1 and metrics["majority_accuracy"] == pytest.approx(18 / 23)
     trainings = {(row["seed"], row["fold"]) for row in rows_of(tmp_path / "run")}
     assert trainings == {(seed, fold) for seed in (0, 1) for fold in range(5)}
-
-
-def test_compare_trains_pairs_that_differ_in_the_loss_alone(config, tmp_path):
-    metrics = multiTaskModel.main(config(copies="none", epochs=1, compare=True, seeds=2))
-    unseen = metrics["compare"]["unseen"]
-    for quantity, values, test_to_train in (
-        ("test_mse", metrics["compare"]["coursework"], 1 / 3),  # of 60/20/20
-        ("test_mse", unseen, 1 / 4),  # of five folds
-        ("balanced_accuracy", metrics["linear_probe"], 1 / 4),
-    ):
-        difference = values[f"{quantity}_with"] - values[f"{quantity}_without"]
-        assert values["mean"] == pytest.approx(np.mean(values["differences"])) == pytest.approx(difference)
-        mean, half = mean_and_interval(values["differences"], test_to_train)
-        assert values["interval"] == pytest.approx([mean - half, mean + half])
-    assert len(unseen["differences"]) == 2 and all(unseen["differences"])
-    first = [row["train_mse"] for row in rows_of(tmp_path / "run") if row["split"] == "unseen" and row["seed"] == 0]
-    assert first[0] == pytest.approx(first[1], rel=0.2)  # the same weights and batches
