@@ -77,38 +77,29 @@ def network_label(metrics: dict) -> str:
 
 
 def draw(trained: Trained, splits: Splits, metrics: dict, references: list[tuple[Autoencoder, dict]], config) -> None:
-    """Learning curves, and the first five test emoji, upright, with what PCA and the networks make of them."""
-    emoji = splits.test.examples()
-    images, titles = splits.pictures.images[emoji], [splits.pictures.names[i] for i in emoji]
-    pca = f"PCA, {metrics['pca_components']} components"
-    rows = [("picture", images)]
-    rows.append((f"{pca}\ntest MSE {metrics['pca_mse']:.4f}", training.pca_reconstructions(trained.pca, images)))
-    for model, numbers in [*references, (trained.model, metrics)]:
-        rows.append((network_label(numbers), decode_all(model, encode_all(model, images))))
-    lines = {pca: metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
+    """Learning curves, and five test emoji, upright, with what PCA and the networks make of them, by style.
+    They are the first in the test set, of those that most styles have."""
+    pictures, rows = splits.pictures, []
+    shown = [*zip(pictures.names, pictures.codes)]  # in another style, skin tone included
+    place, others = {(pictures.styles[i], *shown[i]): i for i in range(len(shown))}, [*splits.other_styles]
+    tested = splits.test.examples(len(splits.test)).tolist()
+    columns = [[i, *(place.get((style, *shown[i])) for style in others)] for i in tested]
+    columns = sorted(columns, key=lambda places: places.count(None))[:5]
+    for (style, errors), places in zip(metrics["styles"].items(), zip(*columns)):
+        if None in places:
+            continue
+        images, unseen = pictures.images[[*places]], ",\nnever in training" * (style == config.hold_out_style)
+        pca = f"PCA, {errors['pca_components']} components\ntest MSE {errors['pca_mse']:.4f}"
+        rows += [("", [])] * bool(rows)  # a gap
+        name = Path(style).name if others else "picture"
+        rows += [(name + unseen, images), (pca, training.pca_reconstructions(trained.pca, images))]
+        for model, numbers in [*(references if style == pictures.source else ()), (trained.model, metrics | errors)]:
+            rows.append((network_label(numbers), decode_all(model, encode_all(model, images))))
     prefix = "autoencoder" if config.preset == "coursework" else f"autoencoder_{config.preset}"
     loss = "mse" if "train_mse" in trained.history[0] else "loss"  # an own network's loss may be more than the MSE
-    figures.learning_curves(trained.history, config.plots / f"{prefix}_curves.png", lines, loss)
+    figures.learning_curves(trained.history, config.plots / f"{prefix}_curves.png", metrics, loss)
+    titles = [pictures.names[places[0]] for places in columns]
     figures.reconstructions(rows, titles, config.plots / f"{prefix}_reconstructions.png")
-    if splits.other_styles:
-        draw_styles(trained, splits, metrics, config, config.plots / f"{prefix}_styles.png")
-
-
-def draw_styles(trained: Trained, splits: Splits, metrics: dict, config: Config, path: Path) -> None:
-    """The first four test emoji that all styles have, in every style, with what PCA and the network make of them."""
-    pictures, styles, model = splits.pictures, list(metrics["styles"]), trained.model
-    columns = [[pictures.counterpart(i, style) for style in styles] for i in splits.test.examples(len(splits.test))]
-    columns = [column for column in columns if None not in column][:4]
-    rows = []
-    for style, emoji in zip(styles, zip(*columns)):
-        images, errors = pictures.images[list(emoji)], metrics["styles"][style]
-        rows += [("", [])] if rows else []  # a gap
-        rows += [
-            (f"{style},\nnever in training" if style == config.hold_out_style else style, images),
-            (f"PCA\ntest MSE {errors['pca_mse']:.4f}", training.pca_reconstructions(trained.pca, images)),
-            (f"network\ntest MSE {errors['test_mse']:.4f}", decode_all(model, encode_all(model, images))),
-        ]
-    figures.reconstructions(rows, [pictures.names[column[0]] for column in columns], path)
 
 
 def evaluate(config: Config) -> dict:

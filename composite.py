@@ -151,8 +151,9 @@ def draw(
     shown = (equation.target, equation.featured, equation.baseline)
     sources = [to_float(pictures.images[i]) for i in shown]
     composite, *strip = compose(space, small, config.method, [config.strength, *STRENGTHS])
-    words = f"composite = target + {config.strength:g} × ({arithmetic.FORMULAS[config.method]})"
-    plain = config.method == "difference" and config.strength == 1
+    times = "" if config.strength == 1 else f"{config.strength:g} × "
+    words = f"composite = target + {times}({arithmetic.FORMULAS[config.method]})"
+    plain = config.method == "difference" and not times
     signs = ("", "+", "−", "=") if plain else ("", "", "", "→")
     about = "composite" if plain else f"composite\n{config.method}, strength {config.strength:g}"
     titles = [*(pictures.names[i] for i in shown), about]
@@ -186,7 +187,7 @@ def draw_directions(config: Config, network: Space, space: Space, small: Equatio
     found = arithmetic.principal_directions(encode_all(model, seen), attribute)
     rows = arithmetic.walks(network, network.latents[small.target], found, attribute)
     labels = [f"direction {k}\n({part:.0%} of variance)" for k, part in enumerate(found.variance()[: len(rows) - 1], 1)]
-    deviations = [f"{step:+d} std" if step else "the target" for step in STEPS]
+    deviations = [f"{step:+d} std".replace("-", "−") if step else "the target" for step in STEPS]
     rows, strengths = [*zip([*labels, "the attribute"], rows)], [f"strength {step}" for step in STEPS]
     figures.reconstructions(rows, deviations, config.plots / "composite_directions.png", strengths)
     return arithmetic.isolation(found, attribute)

@@ -4,7 +4,7 @@
     python demo.py --port 8000
 
 Needs `pip install -r requirements-demo.txt`. It uses the networks in pretrained/. Only this machine sees the page; it
-asks nothing of other machines, and what it writes is in a temporary folder that is removed when it ends."""
+asks nothing of other machines, and uploads are in a temporary folder that is removed when it ends."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import socket
 import tempfile
 import threading
 from dataclasses import dataclass
-from typing import Iterator, Literal
+from typing import Iterator
 
 from lab import cli
 from lab.cli import UserError
@@ -28,7 +28,6 @@ class Config:
     """Show a page with the networks, on this machine alone."""
 
     port: int = 7860  # of 127.0.0.1
-    share: Literal["gradio.live"] | None = None  # gradio.live: anybody with the link sees the page, through that host
 
     def __post_init__(self):
         cli.require_range(1, 65535, port=self.port)
@@ -66,25 +65,21 @@ def served(config: Config) -> Iterator[str]:
         # Before gradio is imported, which reads these: no statistics, no Hub, uploads in this folder.
         os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "GRADIO_TEMP_DIR": folder}
         os.environ["NO_PROXY"] = "127.0.0.1"  # gradio asks itself whether it is there
-        for name in [name for name in os.environ if name.lower() in ABROAD and not config.share]:
+        for name in [name for name in os.environ if name.lower() in ABROAD]:
             del os.environ[name]  # the page asks no other machine
-        from lab import sources  # after the first line: it imports torch
-
-        if not sources.cache_folder().is_dir():
-            os.environ["XDG_CACHE_HOME"] = folder  # OpenMoji's drawings and matplotlib's fonts
         blocks = build()
         from page import composite, show
 
         usual = (*composite.USUAL, None, 1.0, "twemoji", "coursework")
         threading.Thread(target=composite.composed, args=usual, daemon=True).start()  # what the first answer needs
         try:
-            _, address, public = blocks.launch(
-                server_name="127.0.0.1", server_port=config.port, share=config.share is not None,
+            _, address, _ = blocks.launch(
+                server_name="127.0.0.1", server_port=config.port,
                 max_file_size=LARGEST_UPLOAD, run_history=False, enable_monitoring=False, ssr_mode=False,
                 theme=show.THEME, css=show.STYLE, footer_links=[], prevent_thread_lock=True, quiet=True,
                 head=f'<meta name="description" content="{DESCRIPTION}">', js=show.SPOKEN,
             )  # fmt: skip
-            yield public or address
+            yield address
         finally:
             blocks.close(verbose=False)
 

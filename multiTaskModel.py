@@ -107,10 +107,8 @@ def draw(trained: Trained, splits: Splits, labels: torch.Tensor, metrics: dict, 
     notes = [f"{names[label]},\npredicted {names[k]}" for label, k in zip(labels[chosen], sad)]
     made = decode_all(model, latents[chosen])
     rows = [("picture", images), (f"reconstruction\ntest MSE {metrics['test_mse']:.4f}", made)]
-    pca = f"PCA, {metrics['pca_components']} components"
-    lines = {pca: metrics["pca_mse"], "mean image": metrics["mean_image_mse"]}
     prefix = config.plots / ("multitask" if config.preset == "coursework" else f"multitask_{config.preset}")
-    figures.learning_curves(trained.history, Path(f"{prefix}_curves.png"), lines, "mse")
+    figures.learning_curves(trained.history, Path(f"{prefix}_curves.png"), metrics, "mse")
     figures.reconstructions(rows, [pictures.names[i] for i in chosen], Path(f"{prefix}_reconstructions.png"), notes)
     seen = splits.train.emoji.unique()  # all, where there are enough copies
     points, title = classes.project_to_plane(latents, seen), f"{len(seen)} of {len(labels)} emoji in training"

@@ -21,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from lab import cli, runs
 from lab.cli import UserError
+from lab.sources import STYLES
 from studies import experiments, verdicts
 from studies.hypotheses import EXPERIMENTS
 
@@ -94,13 +95,6 @@ def collect(project: Path, names: tuple[str, ...], shown: set[str]) -> None:
             publish(project, figure)
 
 
-def redraw(project: Path) -> None:
-    """Draw and publish the figures that need no more than their records."""
-    for name in EXPERIMENTS:
-        record = runs.read_json(project / RECORDS / f"experiment-{name}.json", REMEDY)
-        publish(project, str(PUBLISHED / experiments.draw(record, project / f"plots/experiment_{name}.png").name))
-
-
 class Values(list):
     """Numbers over seeds; as text, mean ± standard deviation."""
 
@@ -129,7 +123,6 @@ def composites(rows: list[dict]) -> dict[str, dict[str, dict[str, str]]]:
 
 def computed(records: dict[str, dict]) -> dict:
     """What the pages show and no record holds, by name."""
-    coursework, unseen = records["seeds-coursework"]["values"], records["seeds-unseen"]["values"]
     tried, lists = {name: records[f"experiment-{name}"] for name in EXPERIMENTS}, {}
     judged = [one | {"of": name} for name, record in tried.items() for one in record["hypotheses"]]
     judged = verdicts.corrected(judged)
@@ -138,15 +131,18 @@ def computed(records: dict[str, dict]) -> dict:
             lists.setdefault(key, []).append(one)
     decided = [one for one in judged if one["holm_p"] < 0.05]
     decided = [f"- {one['holm_verdict']}: {one['text']} ({one['letter']}), {one['holm_p']:.3f}" for one in decided]
-    bench, styles = {row["method"]: row for row in records["bench"]["rows"]}, records["bench"]["styles"]
-    ratios = {"coursework": coursework, "unseen": unseen, **styles["in_training"]}
+    seeds = {name: records[f"seeds-{name}"]["values"] for name in ("coursework", "unseen", "network", "best", "styles")}
+    coursework, unseen, styles = seeds["coursework"], seeds["unseen"], seeds.pop("styles")
+    seeds |= {style: {key: styles[f"styles.{style}.{key}"] for key in ("test_mse", "pca_mse")} for style in STYLES}
+    seeds["refined"] = seeds["best"] | {"test_mse": seeds["best"]["refined_mse"]}
+    unseen_styles = {style: records[f"without-{style}"]["styles"][style] for style in STYLES}
     return {
         "questions": len(judged), "decided": len(decided), "undecided": len(judged) - len(decided),
-        "decided_list": "\n".join(decided), "composites": composites(records["analogies"]["rows"]), "bench_by": bench,
+        "decided_list": "\n".join(decided), "composites": composites(records["analogies"]["rows"]),
         "verdicts": {key: verdicts.verdict_list(members) for key, members in lists.items()},
         "experiments": {name: verdicts.table(record["rows"], record["varied"]) for name, record in tried.items()},
-        "to_pca": {name: Values(map(truediv, each["test_mse"], each["pca_mse"])) for name, each in ratios.items()},
-        "unseen_style": {name: e["test_mse"] / e["pca_mse"] for name, e in styles["never_seen"].items()},
+        "to_pca": {name: Values(map(truediv, each["test_mse"], each["pca_mse"])) for name, each in seeds.items()},
+        "unseen_style": {name: each["test_mse"] / each["pca_mse"] for name, each in unseen_styles.items()},
         "leaked": f"{min(coursework['leaked'])} to {max(coursework['leaked'])}",
         "leakage": mean(unseen["test_mse"]) - mean(coursework["test_mse"]),
     }  # fmt: skip
@@ -173,8 +169,9 @@ def main(config: Config) -> dict[Path, str]:
         names = records | computed(records)
     except KeyError as error:
         raise UserError(f"the records have no {error}; {REMEDY}") from None
-    if config.figures:
-        redraw(project)
+    for name in EXPERIMENTS if config.figures else ():
+        drawn = experiments.draw(records[f"experiment-{name}"], project / f"plots/experiment_{name}.png")
+        publish(project, str(PUBLISHED / drawn.name))
     table = fill(project, TABLE, names)
     pages = {project / "REPORT.md": fill(project, REPORT, names), readme: f"{before}{START}{table}{END}{after}"}
     for path, text in pages.items():

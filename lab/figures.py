@@ -152,9 +152,9 @@ def analogy_sheet(
     return save(figure, path)
 
 
-def learning_curves(history: list[dict], path: Path, baselines: dict[str, float], loss: str = "loss") -> Path:
+def learning_curves(history: list[dict], path: Path, errors: dict, loss: str = "loss") -> Path:
     """Train and validation MSE per epoch or step, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
-    The test MSE of the baselines are lines across. Where the rows hold accuracies, a second panel shows them."""
+    The test `errors` of PCA and the mean image are lines across. Where the rows hold accuracies, a second panel shows them."""
     quantities = (loss, "accuracy") if "val_accuracy" in history[0] else (loss,)
     figure = new_figure(3.2 * (len(quantities) + 1), 3.4, layout="constrained")
     panels = figure.subplots(1, len(quantities), squeeze=False)[0]
@@ -165,8 +165,9 @@ def learning_curves(history: list[dict], path: Path, baselines: dict[str, float]
             axes.plot([row[unit] for row in history], values, color=color, label=label, marker=".", markersize=4)
         axes.grid(alpha=0.25, which="both")
         axes.set_xlabel(unit)
-    for (name, value), style in zip(baselines.items(), ("--", ":")):
-        panels[0].axhline(value, color=REFERENCE, linestyle=style, linewidth=1, label=f"{name} (test)")
+    pca = f"PCA, {errors['pca_components']} components"
+    for key, name, style in (("pca_mse", pca, "--"), ("mean_image_mse", "mean image", ":")):
+        panels[0].axhline(errors[key], color=REFERENCE, linestyle=style, linewidth=1, label=f"{name} (test)")
     panels[0].set(ylabel="MSE per image", yscale="log")
     plain_ticks(panels[0].yaxis)
     for axes in panels[1:]:
@@ -223,7 +224,7 @@ def latent_map(
             axes.plot(*point.tolist(), "o", color=CLASSES[label], markersize=4, markeredgecolor="white", zorder=5)
     xlim, ylim = torch.stack([middle - reach, middle + reach], 1).tolist()
     axes.set(xlim=xlim, ylim=ylim, aspect="equal", title=title)
-    axes.set(xlabel="first principal component of the latents", ylabel="second")
+    axes.set(xlabel="first principal component of the latents", ylabel="second principal component")
     axes.grid(alpha=0.25)
     marks = [Line2D([], [], marker="s", ls="", color=each, label=name) for name, each in zip(class_names, CLASSES)]
     figure.legend(handles=marks, loc="outside lower center", ncols=len(marks), frameon=False)

@@ -83,11 +83,6 @@ class Pictures:
         """(M,) int64, the indices of the pictures of a style."""
         return torch.tensor([i for i, own in enumerate(self.styles) if own == style], dtype=torch.int64)
 
-    def counterpart(self, i: int, style: str) -> int | None:
-        """The index of the same emoji as the i-th, skin tone included, in a style that may lack it."""
-        named = (self.names[i], self.codes[i])
-        return next((j for j in self.of_style(style).tolist() if (self.names[j], self.codes[j]) == named), None)
-
     def take(self, indices: list[int]) -> "Pictures":
         """The pictures at these indices."""
         lists = {name: [getattr(self, name)[i] for i in indices] for name in ("names", "codes", "styles")}

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import re
 import tempfile
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,9 @@ from lab.pictures import SIZE
 
 DATASET, REVISION = "valhalla/emoji-dataset", "67684cc"  # the coursework's, on the Hub; last changed 5 October 2022
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")  # one of Pillow's others starts a program
+TONE = re.compile(
+    "(?<!fitzpatrick)[-_, ]+(type[-_ ](?:1[-_ ]2|[3-6]))$", re.I
+)  # in one of its names, always a skin tone
 RENDERED = 72  # pixels at which drawings are rendered: as large as the other styles' pictures
 
 
@@ -34,10 +38,8 @@ class Row(NamedTuple):
 def open_picture(encoded: bytes) -> Image.Image:
     """Any encoded picture, the first of an animation, as RGB on white, upright. Raises nearly anything."""
     picture = Image.open(io.BytesIO(encoded), formats=FORMATS)
-    if picture.mode in ("I", "F"):
-        raise ValueError("with 32 bits per pixel it does not say what is white")
-    if picture.mode.startswith("I;16"):
-        picture = picture.convert("I").point(lambda value: value / 256).convert("L")
+    if picture.mode.startswith(("I", "F")):
+        raise ValueError("it has more than 8 bits per channel")
     picture = ImageOps.exif_transpose(picture).convert("RGBA")
     ground = Image.new("RGBA", picture.size, "white")
     ground.alpha_composite(picture)
@@ -124,7 +126,8 @@ def hub_rows() -> list[Row]:
         raise UserError(f"{DATASET} cannot be loaded ({reason}); {remedy}") from None
     table = table.cast_column("image", datasets.Image(decode=False))
     read = [lambda i=i: table[i]["image"]["bytes"] for i in range(len(table))]
-    return [Row(text, f"row {i} ({text!r:.60}) of {DATASET}", read[i]) for i, text in enumerate(table["text"])]
+    names = [TONE.sub(r" emoji modifier fitzpatrick \1", text or "") for text in table["text"]]
+    return [Row(name, f"row {i} ({name!r:.60}) of {DATASET}", read[i]) for i, name in enumerate(names)]
 
 
 SOURCES = {"twemoji": twemoji_rows, "openmoji": openmoji_rows, "noto": noto_rows, "hub": hub_rows}

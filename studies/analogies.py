@@ -4,13 +4,11 @@
     python -m studies.analogies --targets --out runs/targets  # hearts for eyes on a dog, a moon, a pizza ...
 
 No method has seen the answer. Networks and PCA are trained on the style's own faces, in three folds: a cat is composed
-by those that saw neither it nor two other cats. Skin tones are composed by the first fold's: few are faces. Masked
-paste and the retoucher are fitted on the other two styles, for a cat without that cat. Nothing is fitted in the transplant,
-but its thresholds were set by hand with all three styles in sight.
+by those that saw neither it nor two other cats, a skin tone by the first fold's. Masked paste and the retoucher are
+fitted on the other two styles, for a cat without that cat. Nothing is fitted in the transplant, but its thresholds were
+set by hand with all three styles in sight. Eight composites of cats have the same answer: intervals are over answers.
 
-A composite is ranked against the style's faces (cats) or all its pictures, its sources left out; ties count against it.
-Eight composites of cats have the same answer, so intervals are over the answers. Writes runs/analogies/ and
-plots/analogies_*.png. Needs requirements-noto.txt. Networks are trained once, and kept."""
+Writes runs/analogies/ and plots/analogies_*.png. Needs requirements-noto.txt. Networks are trained once, and kept."""
 
 import multiprocessing
 import os
@@ -69,7 +67,6 @@ class Config:
     steps: int = 600  # of the best preset: a third of Part 1's
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the best preset
     latent: int = 128  # numbers of the latent, and components of PCA
-    device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
     out: Path = Path("runs/analogies")  # folder of the record and of the trained networks
     plots: Path = Path("plots")  # folder of the figures
     overwrite: bool = False  # replace the record in --out; trained networks stay
@@ -98,19 +95,13 @@ class Style:
         return [names.twin_key(self.pictures.names[i]) for i in self.analogies[family].truth]
 
 
-def open_style(style: str, count: int) -> Style:
-    """A style with its analogies. Raises UserError if its package is missing."""
-    pictures = data.load_pictures(style, keyword="")
-    return Style(pictures, {family: families.analogies_of(pictures, family, count) for family in FAMILIES})
-
-
 def training_of(config: Config, style: str, fold: int, preset: str) -> TrainingRun:
     """The training of a preset's network on a style's faces without a fold's cats. Raises UserError."""
     folder = config.out / "networks" / f"{preset}-{style}-{fold}"
     budget = {"steps": config.steps, "precision": config.precision} if preset == "best" else {"epochs": config.epochs}
     return training.resolve_options(TrainingRun(
         source=style, keyword=KEYWORD, hold_out=tuple(CATS[fold::FOLDS]), preset=preset, latent=config.latent,
-        device=config.device, out=folder, plots=folder, **budget,
+        out=folder, plots=folder, **budget,
     ))  # fmt: skip
 
 
@@ -270,9 +261,10 @@ def add_retouched(found: dict[str, dict], styles: dict[str, Style], pool: Proces
 
 
 def score(composites: torch.Tensor, style: Style, family: str) -> dict[str, np.ndarray]:
-    """(N,) scores of (N, 3, 64, 64) composites. top1: whether the truth is the nearest picture by MSE; mrr: the
-    reciprocal of its rank; mse and ssim to it; sharpness: gradient energy as a part of the truth's; for cats also
-    top1_shifted: top1 with each distance the least over shifts of up to SHIFT pixels."""
+    """(N,) scores of (N, 3, 64, 64) composites. top1: whether the truth is the nearest by MSE of the style's faces, or
+    for skin tones of all its pictures, its sources left out; ties count against it. mrr: the reciprocal of its rank;
+    mse and ssim to it; sharpness: gradient energy as a part of the truth's; for cats also top1_shifted: top1 with each
+    distance the least over shifts of up to SHIFT pixels."""
     from torchmetrics.functional.image import structural_similarity_index_measure as ssim  # takes 1.5 s to import
 
     pool = torch.tensor([i for i, name in enumerate(style.pictures.names) if family != "cats" or KEYWORD in name])
@@ -368,7 +360,11 @@ def main(config: Config) -> dict:
     """Run and record the benchmark, or the targets. Returns the metrics that go into metrics.json."""
     if config.targets:
         return compose_on_targets(config)
-    styles = {style: open_style(style, config.count) for style in STYLES}
+    drawn = {style: data.load_pictures(style, keyword="") for style in STYLES}
+    styles = {
+        style: Style(pictures, {family: families.analogies_of(pictures, family, config.count) for family in FAMILIES})
+        for style, pictures in drawn.items()
+    }
     first, *others = (style.pictures for style in styles.values())
     with runs.opened(config, first.joined(others)) as run:
         trainings = [training_of(config, *each) for each in product(styles, range(FOLDS), ("best", "coursework"))]

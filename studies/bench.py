@@ -79,7 +79,7 @@ def main(config: Config) -> dict:
         for name, same in made.items()
     }
     machine = {name: made["best"][0][name] for name in (*MACHINE, "precision")}
-    results = {"command": runs.command_line(), **machine, "methods": methods}
+    results = {"command": runs.command_line(), "config": {"repeats": config.repeats}, **machine, "methods": methods}
     print(json.dumps(results, indent=1))
     runs.write_json(config.out / "results.json", results)
     return results

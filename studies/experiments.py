@@ -128,8 +128,7 @@ def draw(record: dict, path: Path) -> Path:
 
 def main(config: Config) -> dict:
     """Compute what is not on file yet, print, record and draw. Returns the record. Raises UserError."""
-    for folder in (config.plots, config.out / "trials"):
-        folder.mkdir(parents=True, exist_ok=True)
+    (config.out / "trials").mkdir(parents=True, exist_ok=True)
     experiment, seeds = EXPERIMENTS[config.name], range(config.seeds)
     changes = {"source": config.source, "device": str(training.choose_device(config.device))}
     changes |= {"steps": config.steps, "epochs": None} if config.steps else {}

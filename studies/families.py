@@ -12,6 +12,7 @@ from lab.arithmetic import COUNTERPARTS
 from lab.names import FITZPATRICK, tone
 from lab.pictures import Pictures, generator
 
+FAMILIES = ("cats", "skin tones")
 MISSING = -1  # in a table: there is no such picture
 
 
@@ -73,13 +74,10 @@ def every(table: torch.Tensor) -> Analogies:
     return Analogies(*cells[:, (one != other) & (cells != MISSING).all(0)])
 
 
-FAMILIES = {"cats": cats, "skin tones": skin_tones}
-
-
 def analogies_of(pictures: Pictures, family: str, count: int) -> Analogies:
     """All analogies of cats, or `count` of skin tones, where no other emoji looks the same as the truth."""
-    table, random = FAMILIES[family](pictures), generator(f"{family} of {pictures.source}", 0)
-    found = every(table) if family == "cats" else draw(table, 2 * count, random)
+    random = generator(f"{family} of {pictures.source}", 0)
+    found = every(cats(pictures)) if family == "cats" else draw(skin_tones(pictures), 2 * count, random)
     looks = [image.numpy().tobytes() for image in pictures.images]
     counts = Counter(looks)
     kept = found.where(torch.tensor([counts[looks[i]] == 1 for i in found.truth], dtype=torch.bool))

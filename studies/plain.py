@@ -1,4 +1,4 @@
-"""The coursework's description in ordinary PyTorch, as written in an evening: what studies.bench compares with.
+"""The coursework's network, trained by ordinary PyTorch as written in an evening: what studies.bench compares with.
 
     python -m studies.plain runs/plain.json --epochs 30
 
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, random_split
 from torchvision import transforms
 
 from lab.names import normalise
+from lab.networks import ConvAutoencoder
 from lab.sources import open_picture, rows_of
 
 
@@ -37,28 +38,6 @@ class EmojiDataset(Dataset):
         return self.exact(picture) if index < len(self.rows) else self.augmented(picture)
 
 
-class Autoencoder(nn.Module):
-    def __init__(self, latent=128, dropout=0.2):
-        super().__init__()
-        self.encoder = nn.Sequential(
-            nn.Conv2d(3, 32, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(32, 64, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(64, 128, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Conv2d(128, 256, 3, stride=2, padding=1), nn.ReLU(),
-            nn.Flatten(), nn.Linear(256 * 4 * 4, latent), nn.Dropout(dropout),
-        )  # fmt: skip
-        self.decoder = nn.Sequential(
-            nn.Linear(latent, 256 * 4 * 4), nn.Unflatten(1, (256, 4, 4)),
-            nn.ConvTranspose2d(256, 128, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
-            nn.ConvTranspose2d(128, 64, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
-            nn.ConvTranspose2d(64, 32, 3, stride=2, padding=1, output_padding=1), nn.ReLU(),
-            nn.ConvTranspose2d(32, 3, 3, stride=2, padding=1, output_padding=1), nn.Sigmoid(),
-        )  # fmt: skip
-
-    def forward(self, images):
-        return self.decoder(self.encoder(images))
-
-
 @torch.no_grad()
 def mean_mse(model, part):
     model.eval()
@@ -74,7 +53,7 @@ def main(result: tyro.conf.Positional[Path], epochs: int = 30):
     sizes = int(0.6 * len(dataset)), int(0.2 * len(dataset))
     train, val, test = random_split(dataset, [*sizes, len(dataset) - sum(sizes)])
     loader = DataLoader(train, batch_size=64, shuffle=True)
-    model = Autoencoder()
+    model = ConvAutoencoder(latent=128, dropout=0.2, initialization="pytorch")
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-5)
     started = time.perf_counter()
     for epoch in range(epochs):

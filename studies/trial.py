@@ -131,9 +131,8 @@ def parts_to_test(trial: Trial, fold: Splits) -> dict[str, Part]:
     """The tested pictures, the faces trained on, augmented copies of unseen ones, and a style that is held out."""
     parts = {"mse": fold.test, "train_mse": fold.train}
     if trial.split == "unseen":
-        parts["copies_mse"] = data.expand(
-            fold.pictures, fold.test.emoji, DataOptions(copies=2, seed=trial.seed), "test"
-        )
+        two = DataOptions(copies=2, seed=trial.seed)
+        parts["copies_mse"] = data.expand(fold.pictures, fold.test.emoji, two, "test")
     return parts | ({"unseen_style_mse": fold.other_styles[trial.hold_out_style]} if trial.hold_out_style else {})
 
 

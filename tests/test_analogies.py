@@ -153,7 +153,7 @@ def test_arithmetic_never_looks_at_the_answer(monkeypatch):
 
 
 def test_networks_of_a_fold_never_see_its_cats(tmp_path):
-    style, config = style_of("made"), Config(out=tmp_path, epochs=1, steps=2, latent=4, device="cpu")
+    style, config = style_of("made"), Config(out=tmp_path, epochs=1, steps=2, latent=4)
     (tmp_path / "pictures").mkdir()
     for name, image in zip(style.pictures.names[:18], style.pictures.images):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / f"pictures/{name}.png")

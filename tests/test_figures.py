@@ -77,10 +77,10 @@ def test_part_1_draws_pictures_and_what_pca_and_the_networks_make_of_them(made, 
     own, other = (networks.build("convolutional", 4).eval() for _ in range(2))
     pca = training.fit_pca(splits.train.images, 3)
     metrics = {"preset": "coursework", "network": "convolutional", "test_mse": 1, "pca_components": 3, "pca_mse": 2}
-    metrics |= {"mean_image_mse": 3}
+    metrics |= {"mean_image_mse": 3, "styles": {splits.pictures.source: {"pca_mse": 2, "pca_components": 3}}}
     history = [{"epoch": 1, "train_loss": 1, "val_loss": 1}]
     references = [(other, {"preset": "best", "network": "folder/mine.py:Mine", "test_mse": 4})]
-    config = SimpleNamespace(preset="coursework", plots=tmp_path)
+    config = SimpleNamespace(preset="coursework", plots=tmp_path, hold_out_style=None)
     autoencoder.draw(Trained(own, history, pca), splits, metrics, references, config)
     images = splits.pictures.images[splits.test.emoji]
     expected = {
