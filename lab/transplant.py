@@ -27,7 +27,7 @@ CHANGED = 0.25  # of a feature's pixels: it differs if so many do
 COVERED = 0.35  # of a feature's pixels: it goes if more are covered
 ASTRAY = 0.02  # of a picture's pixels: it is not the other drawing in other colours if more are
 
-EDGES = 8  # nearest pixels of an outline, from which it is continued
+EDGES = 8  # nearest pixels of an outline, whose mean continues it
 NEIGHBOURS = np.ones((3, 3))  # diagonal ones too
 
 
@@ -37,7 +37,7 @@ class Face:
 
     picture: np.ndarray  # (3, H, W) in [0, 1]
     plain: np.ndarray  # (3, H, W): without its features
-    opacity: np.ndarray  # (H, W) in [0, 1]: how much of a pixel is a feature
+    part: np.ndarray  # (4, H, W): how much of a pixel is a feature, in [0, 1], and the feature's colours times that
     ink: np.ndarray  # (H, W) bool: far from the head's colours; outlines too
     features: np.ndarray  # (H, W): the number of a pixel's feature, or 0
     box: np.ndarray  # first and last row, first and last column of the head, in pixels
@@ -75,7 +75,7 @@ def head_of(inside: np.ndarray) -> np.ndarray:
 
 
 def head_colours(picture: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) bool: pixels of the colours that are in most of a head's rows; and those of them with such pixels around."""
+    """(H, W) bool: pixels of the colours that most rows of a head have; and those of them with such pixels around."""
     pixels, found = picture[:, head], []
     _, cell = np.unique(np.rint(pixels / NEAR).astype(int), axis=1, return_inverse=True)
     for k in range(cell.max() + 1):
@@ -95,20 +95,21 @@ def spread(area: np.ndarray, ink: np.ndarray) -> np.ndarray:
     return area
 
 
-def without(picture: np.ndarray, covered: np.ndarray, flat: np.ndarray, body: np.ndarray):
-    """(3, H, W): a picture without what is covered, and (H, W) how far each pixel is from what it may be there. The
-    head goes on with the nearest of its flat colours, an outline with what is as deep in the body; around is white."""
+def without(picture: np.ndarray, covered: np.ndarray, flat: np.ndarray, body: np.ndarray) -> tuple[np.ndarray, ...]:
+    """A (3, H, W) picture without what is covered. The head goes on with the nearest of its flat colours, an outline
+    with the mean of what is as deep in the body nearby, and around is white. Also with the likest, to compare with."""
     depth = np.rint(depths(body))
     plain = np.where(body, picture[nearest(flat)[1]], 1)
-    away = np.abs(picture - plain).max(0)
+    likest = plain.copy()
     for level in (depth == each for each in range(1, OUTLINE + 1)):
         known = level & ~covered
         if known.any():
             nearby = range(1, 1 + min(EDGES, known.sum()))
             edges = picture[:, known][:, cKDTree(np.argwhere(known)).query(np.argwhere(level), nearby)[1]]
+            away = np.abs(picture[:, level][..., None] - edges).max(0)
             plain[:, level] = edges.mean(2)
-            away[level] = np.abs(picture[:, level][..., None] - edges).max(0).min(1)
-    return plain, away
+            likest[:, level] = edges[:, np.arange(len(away)), away.argmin(1)]
+    return plain, likest
 
 
 def take_apart(picture: np.ndarray) -> Face:
@@ -123,18 +124,20 @@ def take_apart(picture: np.ndarray) -> Face:
     rest, _ = ndimage.label(inside & ~head)
     body = head | np.isin(rest, np.setdiff1d(rest[near], [0]))  # an ear has colours of the head, a tear has none
     ink = inside & ~near & (np.abs(picture - picture[nearest(flat)[1]]).max(0) > FAR)
-    features, _ = ndimage.label(ink & (depths(inside) > OUTLINE), NEIGHBOURS)
+    features, _ = ndimage.label(ink & (depths(inside) >= OUTLINE + 1), NEIGHBOURS)
     if features.any():  # they go on beyond the head, in their own colours
         distance, place = nearest(features > 0)
         beyond = ink & ~body & (np.abs(picture - picture[place]).max(0) < FAR)
         beyond = ndimage.binary_propagation(beyond & (distance <= OUTLINE + 2), NEIGHBOURS, beyond)
         features = np.where(beyond, features[place[1:]], features)
-    plain, away = without(picture, spread(features > 0, ink), flat, body)
+    plain, likest = without(picture, spread(features > 0, ink), flat, body)
+    away = np.abs(picture - likest).max(0)
     full = np.maximum(ndimage.maximum_filter(away, 2 * FADE + 1), FAR)
     opacity = np.maximum(ndimage.binary_erosion(away > FAR, NEIGHBOURS), away / full) * ~near
+    part = np.concatenate([opacity[None], picture - (1 - opacity) * likest])
     rows, columns = (np.flatnonzero(head.any(axis)) for axis in (1, 0))
     box = np.array([rows[0], rows[-1] + 1, columns[0], columns[-1] + 1], float)
-    return Face(picture, plain, opacity, ink, features, box, has_head)
+    return Face(picture, plain, part, ink, features, box, has_head)
 
 
 def parts_of(features: np.ndarray, mask: np.ndarray, part: float) -> np.ndarray:
@@ -146,15 +149,12 @@ def parts_of(features: np.ndarray, mask: np.ndarray, part: float) -> np.ndarray:
 
 
 def changed_features(baseline: Face, featured: Face) -> tuple[np.ndarray, np.ndarray]:
-    """The features in which two faces differ: (2, H, W) bool where they are, of baseline and of featured; and (4, H, W)
-    featured's opacity and what it adds to a head: its colours times the opacity."""
-    faces = baseline, featured
-    shown = [np.concatenate([face.opacity[None], face.opacity * face.picture]) for face in faces]
+    """The features in which two faces differ: (2, H, W) bool where baseline and featured have them, and featured's
+    (4, H, W) part."""
     joint, _ = ndimage.label((baseline.features > 0) | (featured.features > 0), NEIGHBOURS)
-    differs = parts_of(joint, np.abs(shown[0] - shown[1]).max(0) > FAR, CHANGED)
-    areas = np.stack([differs & (face.features > 0) for face in faces])
-    colours = featured.picture - (1 - featured.opacity) * featured.plain
-    return areas, np.concatenate([featured.opacity[None], colours]) * spread(areas[1], featured.ink)
+    differs = parts_of(joint, np.abs(baseline.part - featured.part).max(0) > FAR, CHANGED)
+    areas = np.stack([differs & (face.features > 0) for face in (baseline, featured)])
+    return areas, featured.part * spread(areas[1], featured.ink)
 
 
 def into_frame(box: np.ndarray, to: np.ndarray, area: np.ndarray) -> np.ndarray:
