@@ -123,7 +123,7 @@ def take_apart(picture: np.ndarray) -> Face:
     near, flat = near & inside, flat & inside
     rest, _ = ndimage.label(inside & ~head)
     body = head | np.isin(rest, np.setdiff1d(rest[near], [0]))  # an ear has colours of the head, a tear has none
-    ink = inside & ~near & (np.abs(picture - picture[nearest(flat)[1]]).max(0) > FAR)
+    ink = inside & (np.abs(picture - picture[nearest(flat)[1]]).max(0) > FAR)
     features, _ = ndimage.label(ink & (depths(inside) >= OUTLINE + 1), NEIGHBOURS)
     if features.any():  # they go on beyond the head, in their own colours
         distance, place = nearest(features > 0)
