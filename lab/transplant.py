@@ -21,11 +21,11 @@ OUTLINE = 3  # at the edge of a drawing
 FADE = 1  # around features, where their colours fade into the head's
 # Parts
 ROUND = 0.5  # of the radius of the largest disk in a drawing: where such a disk does not fit is no head but ear
-HEAD = 0.5  # of a drawing's pixels: less of it is no head
 TALL = 0.6  # of the rows in which the head's tallest colour is: a colour in more of them is the head's too
 CHANGED = 0.25  # of a feature's pixels: it differs if so many do
 COVERED = 0.35  # of a feature's pixels: it goes if more are covered
 ASTRAY = 0.02  # of a picture's pixels: it is not the other drawing in other colours if more are
+STAYS = 0.9  # of the pixels that change: it is a feature that changes if the colours of more mostly stay
 
 EDGES = 8  # nearest pixels of an outline, whose mean continues it
 NEIGHBOURS = np.ones((3, 3))  # diagonal ones too
@@ -64,14 +64,13 @@ def nearest(area: np.ndarray) -> tuple[np.ndarray, tuple]:
 
 
 def head_of(inside: np.ndarray) -> np.ndarray:
-    """(H, W) bool: an (H, W) drawing's head, the drawing without ears. Nothing if most of the drawing is none."""
+    """(H, W) bool: an (H, W) drawing's head, the drawing without ears. Nothing if the drawing is too thin for one."""
     pad = len(inside) // 2
     depth = depths(np.pad(ndimage.binary_fill_holes(inside), pad, mode="edge"))
-    core = depth > int(ROUND * depth[pad:-pad, pad:-pad].max())
-    if not core.any():
-        return core[pad:-pad, pad:-pad]
-    head = (nearest(core)[0] <= int(ROUND * depth[pad:-pad, pad:-pad].max()))[pad:-pad, pad:-pad]
-    return head & (head.sum() > HEAD * inside.sum())
+    radius = int(ROUND * depth[pad:-pad, pad:-pad].max())
+    if radius < OUTLINE:
+        return np.zeros_like(inside)
+    return (nearest(depth > radius)[0] <= radius)[pad:-pad, pad:-pad]
 
 
 def head_colours(picture: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,14 +157,16 @@ def changed_features(baseline: Face, featured: Face) -> tuple[np.ndarray, np.nda
 
 
 def into_frame(box: np.ndarray, to: np.ndarray, area: np.ndarray) -> np.ndarray:
-    """The box to which `box` goes, `to`, or so much smaller that an (H, W) bool area stays in the picture."""
+    """The box to which `box` goes: `to`, moved and shrunk as far as an (H, W) bool area must to stay in the picture."""
     to = to.copy()
     for k, size in zip((0, 2), area.shape):
         place = np.flatnonzero(area.any(1 - k // 2))
         if len(place):
-            ends = to[k] + (place[[0, -1]] + [0, 1] - box[k]) * (to[k + 1] - to[k]) / (box[k + 1] - box[k])
-            kept = ends.clip(0, size)
-            to[k : k + 2] = kept[0] + (to[k : k + 2] - ends[0]) * (kept[1] - kept[0]) / (ends[1] - ends[0])
+            scale = (to[k + 1] - to[k]) / (box[k + 1] - box[k])
+            start, end = to[k] + (place[[0, -1]] + [0, 1] - box[k]) * scale
+            length = min(end - start, size)
+            moved = np.clip(start, 0, size - length)
+            to[k : k + 2] = moved + (to[k : k + 2] - start) * length / (end - start)
     return to
 
 
@@ -180,20 +181,27 @@ def from_box_to_box(parts: np.ndarray, box: np.ndarray, to: np.ndarray) -> np.nd
     return nn.functional.grid_sample(parts, grid, "bicubic", align_corners=False)[0].clamp(0, 1).numpy()
 
 
-def colours_of(picture: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """(K, 3) colours of a (3, H, W) picture, (K, 3) those of the other at the same pixels, and the part of the other's
-    pixels that are astray: far from the colour that is the usual one there."""
+def colours_of(picture: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """(K, 3) colours of a (3, H, W) picture; the other's usual (K, 3) there; the part of pixels far from the usual; and
+    the part of the changed ones whose colour mostly stays."""
     pixels, others = picture.reshape(3, -1).T, other.reshape(3, -1).T
     _, cell, counts = np.unique(np.rint(pixels / NEAR), axis=0, return_inverse=True, return_counts=True)
     cell = cell.ravel()
     means = [np.stack([np.bincount(cell, c) for c in each.T], 1) / counts[:, None] for each in (pixels, others)]
-    return *means, (np.abs(others - means[1][cell]).max(1) > FAR).mean()
+    changed = np.abs(others - pixels).max(1) > FAR
+    stays = np.bincount(cell, changed) < counts / 2
+    return (
+        *means,
+        (np.abs(others - means[1][cell]).max(1) > FAR).mean(),
+        stays[cell][changed].sum() / max(changed.sum(), 1),
+    )
 
 
 def compose(target: np.ndarray, baseline: np.ndarray, featured: np.ndarray) -> tuple[np.ndarray, bool]:
     """The (3, H, W) composite of three pictures, and whether there was a head to put features on, if any were put."""
-    colours, others, astray = colours_of(baseline, featured)
-    if min(astray, colours_of(featured, baseline)[2]) < ASTRAY:
+    colours, others, *tests = colours_of(baseline, featured)
+    astray, staying = np.array([tests, colours_of(featured, baseline)[2:]]).T
+    if astray.min() < ASTRAY and staying.max() < STAYS:
         distance, place = cKDTree(colours).query(target.reshape(3, -1).T)
         change = (others - colours)[place] * (distance < NEAR)[:, None]
         return (target + change.T.reshape(target.shape)).clip(0, 1), True
