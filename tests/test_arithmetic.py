@@ -149,24 +149,11 @@ def test_features_of_featured_replace_those_of_the_target():
     assert (compose(target, baseline, featured) - featured).abs().mean() < 0.01
 
 
-def test_equal_faces_change_nothing():
-    picture = face(24, 46)
-    assert torch.allclose(compose(picture, picture, picture), picture, atol=0.02)
-
-
 def test_a_target_stays_as_it_is_when_baseline_and_featured_have_the_same_features(everything):
     cats, humans = (to_float(everything.images[row]) for row in families.cats(everything))
     assert torch.equal(transplant.transplant(cats, humans, humans), cats)
     noise = torch.rand(9, 3, 64, 64, generator=generator("noise", 0))
     assert torch.equal(transplant.transplant(noise, humans, humans), noise)
-
-
-def test_each_picture_of_a_batch_is_composed_by_itself():
-    targets = torch.stack([face(24, 46, (0.3, 0.7, 0.3)), face(30, 44, centre=36, radius=20)])
-    others = [face(24, 46).expand(2, -1, -1, -1), face(20, 50).expand(2, -1, -1, -1)]
-    together = transplant.transplant(targets, *others)
-    for i, target in enumerate(targets):
-        assert torch.equal(together[i], compose(target, *(other[i] for other in others)))
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
@@ -203,8 +190,10 @@ def test_the_box_is_of_the_head_and_parts_move_and_scale_as_boxes_do():
 
 @pytest.mark.parametrize("rows, columns", [(slice(14, 34), slice(8, 30)), (slice(30, 44), slice(0, 12))])
 def test_large_features_and_tears_leave_nothing_behind(rows, columns):
-    bare = compose(drop(face(24, 46, GREEN), rows, columns), drop(face(24, 46), rows, columns), face(24, 46))
-    assert (bare - face(24, 46, GREEN)).abs().mean() < 0.01 and (bare - face(24, 46, GREEN))[2].max() < 0.1
+    green = face(24, 46, GREEN, radius=25)
+    green = torch.where(green.amin(0) < 1, green, face(24, 46, (0.0, 0.0, 0.0)))  # with an outline
+    bare = compose(drop(green, rows, columns), drop(face(24, 46), rows, columns), face(24, 46))
+    assert (bare - green).abs().mean() < 0.006  # neither blue nor a ghost, and the outline goes on
 
 
 def test_features_beyond_a_head_stay_in_the_picture():
