@@ -126,7 +126,10 @@ def test_walks_go_by_standard_deviations_and_by_strengths(stretched):
     assert arithmetic.isolation(alike, attribute)["fullest"] is None
 
 
-def face(eyes: int, mouth: int, colour=(1.0, 0.8, 0.3), centre: int = 32, radius: int = 28) -> torch.Tensor:
+PALE, GREEN = (1.0, 0.8, 0.3), (0.4, 0.7, 0.3)
+
+
+def face(eyes: int, mouth: int, colour=PALE, centre: int = 32, radius: int = 28) -> torch.Tensor:
     """(3, 64, 64): a disc on white with eyes in one row and a mouth in another."""
     y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     picture = torch.ones(3, 64, 64)
@@ -146,24 +149,11 @@ def test_features_of_featured_replace_those_of_the_target():
     assert (compose(target, baseline, featured) - featured).abs().mean() < 0.01
 
 
-def test_equal_faces_change_nothing():
-    picture = face(24, 46)
-    assert torch.allclose(compose(picture, picture, picture), picture, atol=0.02)
-
-
 def test_a_target_stays_as_it_is_when_baseline_and_featured_have_the_same_features(everything):
     cats, humans = (to_float(everything.images[row]) for row in families.cats(everything))
     assert torch.equal(transplant.transplant(cats, humans, humans), cats)
     noise = torch.rand(9, 3, 64, 64, generator=generator("noise", 0))
     assert torch.equal(transplant.transplant(noise, humans, humans), noise)
-
-
-def test_each_picture_of_a_batch_is_composed_by_itself():
-    targets = torch.stack([face(24, 46, (0.3, 0.7, 0.3)), face(30, 44, centre=36, radius=20)])
-    others = [face(24, 46).expand(2, -1, -1, -1), face(20, 50).expand(2, -1, -1, -1)]
-    together = transplant.transplant(targets, *others)
-    for i, target in enumerate(targets):
-        assert torch.equal(together[i], compose(target, *(other[i] for other in others)))
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
@@ -174,31 +164,49 @@ def test_pictures_without_a_head_make_composites_too(level):
         assert made.isfinite().all() and made.min() >= 0 and made.max() <= 1
 
 
-def test_a_change_of_colours_recolours():
-    pale, dark = (1.0, 0.8, 0.3), (0.6, 0.4, 0.2)
-    composite = compose(face(20, 50, pale), face(24, 46, pale), face(24, 46, dark))
+def test_a_change_of_colours_recolours_if_nothing_else_changes():
+    dark = (0.6, 0.4, 0.2)
+    composite = compose(face(20, 50), face(24, 46), face(24, 46, dark))
     assert (composite - face(20, 50, dark)).abs().mean() < 0.02
+    angry = compose(face(20, 50), face(24, 46), face(28, 44, (0.9, 0.2, 0.2)))
+    assert (angry - face(28, 44)).abs().mean() < 0.02  # its features, not its red
 
 
-def test_boxes_are_of_the_head():
-    faces = transplant.take_apart(torch.stack([face(24, 46), face(30, 44, centre=36, radius=20)]))
-    assert faces.boxes.tolist() == [pytest.approx([4, 61, 4, 61], abs=1), pytest.approx([16, 57, 12, 53], abs=1)]
+def drop(picture: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
+    """The picture with a blue rectangle: a tear, or large eyes."""
+    picture = picture.clone()
+    picture[:, rows, columns] = torch.tensor([0.3, 0.6, 1.0])[:, None, None]
+    return picture
 
 
-def test_parts_move_and_scale_as_boxes_do():
-    parts = torch.zeros(1, 2, 4, 64, 64)
-    parts[..., 20:24, 30:34] = 1
-    box, to = np.array([[0.0, 64, 0, 64]]), np.array([[32.0, 64, 16, 48]])
-    placed = transplant.from_box_to_box(parts, box, to)[0, 0, 0]
-    rows, columns = placed.nonzero().float().mean(0)
-    assert rows == pytest.approx(32 + 11 - 0.5, abs=1) and columns == pytest.approx(16 + 16 - 0.5, abs=1)
+def test_the_box_is_of_the_head_and_parts_move_and_scale_as_boxes_do():
+    boxes = [transplant.take_apart(each.numpy()).box.tolist() for each in (face(24, 46), face(30, 44, PALE, 36, 20))]
+    assert boxes == [pytest.approx([4, 61, 4, 61], abs=1), pytest.approx([16, 57, 12, 53], abs=1)]
+    parts = np.zeros((4, 64, 64))
+    parts[:, 20:24, 30:34] = 1
+    placed = transplant.from_box_to_box(parts, np.array([0.0, 64, 0, 64]), np.array([32.0, 64, 16, 48]))[0]
+    assert np.argwhere(placed > 0.5).mean(0) == pytest.approx([32 + 11 - 0.5, 16 + 16 - 0.5], abs=1)
 
 
-def test_erased_features_leave_the_head():
-    faces = transplant.take_apart(face(24, 46)[None])
-    everything = torch.ones(1, 1, 64, 64, dtype=torch.bool).numpy()
-    bare = transplant.erase(faces, everything)[0]
-    assert (bare[:, 20:28, 20:44] - torch.tensor([1.0, 0.8, 0.3])[:, None, None]).abs().max() < 0.1
+@pytest.mark.parametrize("rows, columns", [(slice(14, 34), slice(8, 30)), (slice(30, 44), slice(0, 12))])
+def test_large_features_and_tears_leave_nothing_behind(rows, columns):
+    green = face(24, 46, GREEN, radius=25)
+    green = torch.where(green.amin(0) < 1, green, face(24, 46, (0.0, 0.0, 0.0)))  # with an outline
+    bare = compose(drop(green, rows, columns), drop(face(24, 46), rows, columns), face(24, 46))
+    assert (bare - green).abs().mean() < 0.006  # neither blue nor a ghost, and the outline goes on
+
+
+def test_features_beyond_a_head_stay_in_the_picture():
+    small = face(30, 40, PALE, 32, 18)
+    made = compose(face(24, 46, PALE, 32, 31), small, drop(small, slice(28, 38), slice(6, 20)))
+    assert (made[0] < 0.4)[28:34, :16].any(0).sum() > 12 and made[0, :, 0].min() < 0.5
+
+
+def test_a_target_without_a_head_is_said(capsys):
+    line = torch.ones(3, 64, 64)
+    line[:, 31:33, 4:60] = 0
+    assert (compose(line, face(24, 46), face(20, 50)) - line).abs()[:, 16:48, 16:48].sum() > 50
+    assert capsys.readouterr().out == "no head found: the features are put in the middle\n"
 
 
 def test_composites_of_twemoji_stay_in_range_and_keep_the_head(everything):
