@@ -121,10 +121,8 @@ def tab(opened) -> list:
         options = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}
         large = gradio.Image(label="composite", alt_text="the composite", elem_id="large", **options)
         strip = gradio.Image(label="strengths", alt_text="the strip of strengths", elem_id="strip", scale=4, **options)
-    with gradio.Row():
-        with gradio.Column(**FIELD):
-            gradio.Markdown("**A picture of your own** is the target until you remove it. It stays on this machine.")
-        own = show.own_picture("your own target", names[0])
+    gradio.Markdown("**A picture of your own** is the target until you remove it. It stays on this machine.")
+    own = show.own_picture("your own target", names[0])
     fields = [*names, own, strength, style, network]
     cats, humans = map(list, (arithmetic.COUNTERPARTS, arithmetic.COUNTERPARTS.values()))  # with true pictures
     chance.click(lambda: [random.choice(cats), *random.sample(humans, 2)], None, names, **show.HIDDEN)

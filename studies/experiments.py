@@ -42,7 +42,7 @@ class Config:
     steps: int | None = None  # of training, instead of the experiment's own: to see that it works
     workers: int | None = None  # processes, each of one thread and about 1 GB; default: one per core
     device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
-    ray: bool = False  # run the trials on the Ray cluster that RAY_ADDRESS names instead
+    ray: bool = False  # run the trials on the Ray cluster that RAY_ADDRESS names, by default one on this machine
     out: Path = Path("runs/experiments")  # folder of the records and the finished trials
     plots: Path = Path("plots")  # folder of the figure
 
@@ -77,8 +77,7 @@ def on_ray(trials: dict[Key, Trial]) -> Iterator[tuple[Key, dict]]:
         import ray
     except ImportError:
         raise UserError("--ray needs Ray; pip install -r requirements-ray.txt") from None
-    if "RAY_ADDRESS" not in os.environ:
-        raise UserError("--ray needs RAY_ADDRESS in the environment: a cluster's address, or `local` for this machine")
+    os.environ.setdefault("RAY_ADDRESS", "local")
     shipped = {"working_dir": str(Path(__file__).parents[1]), "excludes": ["runs", "plots", ".git", ".venv"]}
     try:
         ray.init(runtime_env=shipped, log_to_driver=False, logging_level="warning")

@@ -59,7 +59,6 @@ MISTAKES = [
     (composite, "--model hub:owner/name", "hub:owner/name holds no trained network"),
     (composite, "--model tiny", "the training in tiny is not finished; --resume it"),
     (analogies, "--count 0", "--count is 0; it must be at "),
-    (bench, "--repeats 0", "--repeats is 0; it must be at "),
     (experiments, "latent --seeds 1", "--seeds is 1; it must be at "),
     (publish, "coursework", "runs/autoencoder"),
 ]

@@ -1,7 +1,5 @@
 """Tiny runs give the numbers in golden.json: the same digits on the machine that made it, within 2% on another.
-
-A change that is meant to change numbers renews it: `python tests/test_golden.py`.
-"""
+`python tests/test_golden.py` renews them, for a change that is meant to change numbers."""
 
 import json
 import sys
