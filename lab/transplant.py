@@ -73,18 +73,18 @@ def head_of(inside: np.ndarray) -> np.ndarray:
     return (nearest(depth > radius)[0] <= radius)[pad:-pad, pad:-pad]
 
 
-def head_colours(picture: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W) bool: pixels of the colours that most rows of a head have; and those of them with such pixels around."""
+def head_colours(picture: np.ndarray, inside: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) bool, in a drawing: pixels of the colours that most rows of its head have; and those amid such pixels."""
     pixels, found = picture[:, head], []
     _, cell = np.unique(np.rint(pixels / NEAR).astype(int), axis=1, return_inverse=True)
     for k in range(cell.max() + 1):
         colour = np.median(pixels[:, cell.ravel() == k], 1)[:, None, None]
         near = np.abs(picture - colour).max(0) < NEAR
         flat = ndimage.binary_erosion(near, NEIGHBOURS)
-        found.append(((flat & head).any(1).sum(), near, flat))
+        found.append(((flat & head).any(1).sum(), near & inside, flat & inside))
     tallest = max(rows for rows, _, _ in found)
     near, flat = (np.any([each[k] for each in found if each[0] > TALL * tallest], 0) for k in (1, 2))
-    return (near, flat) if flat.any() else (np.ones_like(head), np.ones_like(head))
+    return (near, flat) if flat.any() else (inside, inside)
 
 
 def spread(area: np.ndarray, ink: np.ndarray) -> np.ndarray:
@@ -118,8 +118,7 @@ def take_apart(picture: np.ndarray) -> Face:
     has_head = bool(head.any())
     if not has_head:
         head = inside = np.ones_like(inside)
-    near, flat = head_colours(picture, head)
-    near, flat = near & inside, flat & inside
+    near, flat = head_colours(picture, inside, head)
     rest, _ = ndimage.label(inside & ~head)
     body = head | np.isin(rest, np.setdiff1d(rest[near], [0]))  # an ear has colours of the head, a tear has none
     ink = inside & (np.abs(picture - picture[nearest(flat)[1]]).max(0) > FAR)
