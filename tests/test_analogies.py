@@ -194,4 +194,4 @@ def test_a_tiny_benchmark(tmp_path):
     rows = analogies.main(Config(count=8, epochs=1, steps=2, out=tmp_path, plots=tmp_path / "plots"))["rows"]
     assert len(rows) == 3 * (13 + 9) and len([*(tmp_path / "plots").glob("analogies_*.png")]) == 9
     cats = [row for row in rows if row["family"] == "cats" and row["method"] == "transplant"]
-    assert [72 * row["top1"]["mean"] for row in cats] == pytest.approx([33, 27, 29], abs=2)
+    assert [72 * row["top1"]["mean"] for row in cats] == pytest.approx([39, 30, 28], abs=2)
