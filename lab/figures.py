@@ -154,7 +154,7 @@ def analogy_sheet(
 
 def learning_curves(history: list[dict], path: Path, errors: dict, loss: str = "loss") -> Path:
     """Train and validation MSE per epoch or step, the rows' `train_<loss>` and `val_<loss>`, on a logarithmic axis.
-    The test `errors` of PCA and the mean image are lines across. Where the rows hold accuracies, a second panel shows them."""
+    The test `errors` of PCA and the mean image are lines across. A second panel shows accuracies, if there are any."""
     quantities = (loss, "accuracy") if "val_accuracy" in history[0] else (loss,)
     figure = new_figure(3.2 * (len(quantities) + 1), 3.4, layout="constrained")
     panels = figure.subplots(1, len(quantities), squeeze=False)[0]

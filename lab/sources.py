@@ -19,9 +19,6 @@ from lab.pictures import SIZE
 
 DATASET, REVISION = "valhalla/emoji-dataset", "67684cc"  # the coursework's, on the Hub; last changed 5 October 2022
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")  # one of Pillow's others starts a program
-TONE = re.compile(
-    "(?<!fitzpatrick)[-_, ]+(type[-_ ](?:1[-_ ]2|[3-6]))$", re.I
-)  # in one of its names, always a skin tone
 RENDERED = 72  # pixels at which drawings are rendered: as large as the other styles' pictures
 
 
@@ -126,7 +123,8 @@ def hub_rows() -> list[Row]:
         raise UserError(f"{DATASET} cannot be loaded ({reason}); {remedy}") from None
     table = table.cast_column("image", datasets.Image(decode=False))
     read = [lambda i=i: table[i]["image"]["bytes"] for i in range(len(table))]
-    names = [TONE.sub(r" emoji modifier fitzpatrick \1", text or "") for text in table["text"]]
+    tone = re.compile("(?<!fitzpatrick)[-_, ]+(type[-_ ](?:1[-_ ]2|[3-6]))$", re.I)  # never a mere number here
+    names = [tone.sub(r" emoji modifier fitzpatrick \1", text or "") for text in table["text"]]
     return [Row(name, f"row {i} ({name!r:.60}) of {DATASET}", read[i]) for i, name in enumerate(names)]
 
 
