@@ -129,7 +129,9 @@ def main(config: Config) -> dict:
         metrics = test(trained, splits, config)
         networks.save(trained.model, splits.pictures, config.out)
         draw(trained, splits, metrics, references, config)
-        print(f"record in {config.out}/, figures in {config.plots}/; next: python composite.py --model {config.out}")
+        own = "" if config.network in networks.ARCHITECTURES else f" --network {config.network}"
+        following = f"python composite.py --model {config.out}{own}"
+        print(f"record in {config.out}/, figures in {config.plots}/; next: {following}")
         return run.finish(metrics)
 
 

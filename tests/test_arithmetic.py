@@ -199,7 +199,7 @@ def test_large_features_and_tears_leave_nothing_behind(rows, columns):
 def test_features_beyond_a_head_stay_in_the_picture():
     small = face(30, 40, PALE, 32, 18)
     made = compose(face(24, 46, PALE, 32, 31), small, drop(small, slice(28, 38), slice(6, 20)))
-    assert (made[0] < 0.4)[28:34, :16].any(0).sum() > 12 and made[0, :, 0].min() < 0.5
+    assert (made[0] < 0.4)[28:34, :24].any(0).sum() > 20  # whole, not cut off by the edge
 
 
 def test_a_target_without_a_head_is_said(capsys):

@@ -30,8 +30,7 @@ def test_methods_take_turns_and_the_record_has_their_medians(monkeypatch, tmp_pa
     results = bench.main(bench.Config(out=tmp_path))
     assert json.loads((tmp_path / "results.json").read_text()) == results and results["threads"] == 2
     assert made == [f"{kind}-{i}" for i in range(3) for kind in ("plain", "coursework", "best")]
-    times = {"train_seconds": 3.0, "process_seconds": 30, "peak_mb": 700.0}
-    assert results["methods"]["best"] == {"test_mse": 0.01, **times}
+    assert [*results["methods"]["best"].values()] == [0.01, 3.0, 30, 700.0]
 
 
 def test_a_process_is_timed_and_its_failure_is_an_error(tmp_path, capsys):

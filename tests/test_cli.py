@@ -20,6 +20,7 @@ import pytest
 import autoencoder
 import composite
 import data
+import demo
 import lab
 import multiTaskModel
 from conftest import ROOT, assert_one_line
@@ -61,6 +62,7 @@ MISTAKES = [
     (analogies, "--count 0", "--count is 0; it must be at "),
     (experiments, "latent --seeds 1", "--seeds is 1; it must be at "),
     (publish, "coursework", "runs/autoencoder"),
+    (demo, "--port 0", "--port is 0; it must be at least 1"),
 ]
 
 

@@ -231,6 +231,5 @@ def test_the_hub_is_asked_for_all_40_digits_of_the_commit_and_trouble_with_it_is
         with pytest.raises(UserError, match=f"{trouble}.*--source twemoji"):
             data.load_pictures("hub")
     else:
-        pictures = data.load_pictures("hub")
-        assert [*map(twin_key, pictures.names)] == ["cat face", "face", "new face", "old face"]
+        assert [*map(twin_key, data.load_pictures("hub").names)] == ["cat face", "face", "new face", "old face"]
         load.assert_called_once_with(sources.DATASET, revision=COMMIT, split="train")

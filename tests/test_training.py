@@ -171,3 +171,7 @@ def test_the_same_seed_gives_the_same_weights(cats, given):
     assert not all(torch.equal(first[name], other[name]) for name in first)
     started = [training.build(options(**COURSEWORK, seed=seed), None).encoder[0].weight for seed in (0, 1)]
     assert not torch.equal(*started)  # a seed does more than order the batches
+    by_step = dict(steps=2, batch_size=8, latent=4, pca_images=12)
+    for make, asked in ((training.batches_by_epoch, COURSEWORK), (training.batches_by_step, by_step)):
+        shuffled, _ = next(make(options(**asked), cats, generator("order", 0))[0])
+        assert not torch.equal(shuffled, cats.train.images[:8])
