@@ -18,7 +18,7 @@ TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
 CLASSES = (VAL, TRAIN)
 COLORS = (TRAIN, VAL, "#2ca02c", "#9467bd", "#8c564b")  # of an experiment's settings
 PANEL, THUMBNAIL = 5.0, 0.34  # sides of a map of latents and of a picture on it, in inches
-DOTS = "one per fold (grey), mean and 95% interval before Holm's correction (black)"
+DOTS = "one per split (grey), mean and 95% interval before Holm's correction (black)"
 
 
 def new_figure(width: float, height: float, **options):
@@ -262,7 +262,7 @@ def over_steps(axes, rows: list[dict]) -> dict:
     plain_ticks(axes.xaxis)
     plain_ticks(axes.yaxis)
     axes.grid(alpha=0.25)
-    lines = {"tested emoji": ("-", 2), "one fold": ("-", 0.7), "training emoji": ("--", 1.2), "PCA, tested": (":", 1.2)}
+    lines = {"tested emoji": ("-", 2), "one split": ("-", 0.7), "training emoji": ("--", 1.2), "PCA": (":", 1.2)}
     keys = [axes.plot([], [], REFERENCE, ls=style, lw=width)[0] for style, width in lines.values()]
     axes.legend(keys, lines, fontsize=8)
     return {row["setting"]: axes.plot([], [], color, lw=2)[0] for row, color in zip(rows, COLORS)}

@@ -75,7 +75,7 @@ def main(config: Config) -> dict:
             made[name].append(run((config.out / f"{name}-{i}").resolve(), *options))
     methods = {
         name: {error: same[0][error] for error in ERRORS if error in same[0]}
-        | {time: median(run[time] for run in same) for time in TIMES}
+        | {key: median(run[key] for run in same) for key in TIMES}
         for name, same in made.items()
     }
     machine = {name: made["best"][0][name] for name in (*MACHINE, "precision")}
