@@ -1,10 +1,11 @@
 """Composites that look like emoji: a head keeps what it is, and gets the features of another face. Nothing is fitted.
 
 If baseline and featured are the same drawing in other colours, as skin tones are, the target's colours change likewise.
-Otherwise the features that differ are moved and scaled from head to head, and what they cover of the target's goes. A
+Otherwise the features that differ are moved and scaled from head to head, and the target's features there are removed. A
 feature (eyes, mouth, tears) is a connected area whose colour is far from those of the head."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -13,19 +14,19 @@ from scipy.spatial import cKDTree
 from torch import nn
 
 # Of the pixel range [0, 1], in the channel that differs most
-NEARLY_WHITE = 0.93  # brighter is ground, where it reaches the edge of the picture
-FAR = 0.25  # a colour further from the head's is a feature's; one further from another colour is another
-NEAR = 0.1  # colours no further apart are taken as one
+NEARLY_WHITE = 0.93  # brighter pixels that are connected to the picture's edge are background
+FAR = 0.25  # a colour further than this from the head's belongs to a feature; two this far apart differ
+NEAR = 0.1  # colours no further apart count as one
 # Lengths, in pixels
 OUTLINE = 3  # at the edge of a drawing
 FADE = 1  # around features, where their colours fade into the head's
 # Parts
-ROUND = 0.5  # of the radius of the largest disk in a drawing: where such a disk does not fit is no head but ear
-TALL = 0.6  # of the rows in which the head's tallest colour is: a colour in more of them is the head's too
+ROUND = 0.5  # of the radius of the largest disk in a drawing: parts too narrow for a disk of this radius are ears
+TALL = 0.6  # of the rows that have the head's commonest colour: a colour in more rows is the head's too
 CHANGED = 0.25  # of a feature's pixels: it differs if so many do
-COVERED = 0.35  # of a feature's pixels: it goes if more are covered
-ASTRAY = 0.02  # of a picture's pixels: it is not the other drawing in other colours if more are
-STAYS = 0.9  # of the pixels that change: it is a feature that changes if the colours of more mostly stay
+COVERED = 0.35  # of a feature's pixels in the head: it is removed if more are covered
+ASTRAY = 0.02  # of a picture's pixels: if more break the change of colours, the two are different drawings
+STAYS = 0.9  # of the changed pixels: if more have colours that elsewhere mostly stay, a feature changed
 
 EDGES = 8  # nearest pixels of an outline, whose mean continues it
 NEIGHBOURS = np.ones((3, 3))  # diagonal ones too
@@ -38,8 +39,9 @@ class Face:
     picture: np.ndarray  # (3, H, W) in [0, 1]
     plain: np.ndarray  # (3, H, W): without its features
     part: np.ndarray  # (4, H, W): how much of a pixel is a feature, in [0, 1], and the feature's colours times that
-    ink: np.ndarray  # (H, W) bool: far from the head's colours; outlines too
+    outline: np.ndarray  # (H, W) bool: far from the head's colours, in no feature
     features: np.ndarray  # (H, W): the number of a pixel's feature, or 0
+    head: np.ndarray  # (H, W) bool: the drawing without ears
     box: np.ndarray  # first and last row, first and last column of the head, in pixels
     has_head: bool  # if not, the box is the picture's
 
@@ -73,12 +75,19 @@ def head_of(inside: np.ndarray) -> np.ndarray:
     return (nearest(depth > radius)[0] <= radius)[pad:-pad, pad:-pad]
 
 
+def cells(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) the number of the cell, of side NEAR, in which each of (3, N) colours is; and how many each cell has."""
+    steps = np.rint(pixels / NEAR).astype(int)
+    _, cell, counts = np.unique(np.ravel_multi_index(steps, [steps.max() + 1] * 3), False, True, True)
+    return cell, counts
+
+
 def head_colours(picture: np.ndarray, inside: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(H, W) bool, in a drawing: pixels of the colours that most rows of its head have; and those amid such pixels."""
     pixels, found = picture[:, head], []
-    _, cell = np.unique(np.rint(pixels / NEAR).astype(int), axis=1, return_inverse=True)
-    for k in range(cell.max() + 1):
-        colour = np.median(pixels[:, cell.ravel() == k], 1)[:, None, None]
+    cell, counts = cells(pixels)
+    for k in range(len(counts)):
+        colour = np.median(pixels[:, cell == k], 1)[:, None, None]
         near = np.abs(picture - colour).max(0) < NEAR
         flat = ndimage.binary_erosion(near, NEIGHBOURS)
         found.append(((flat & head).any(1).sum(), near & inside, flat & inside))
@@ -87,16 +96,16 @@ def head_colours(picture: np.ndarray, inside: np.ndarray, head: np.ndarray) -> t
     return (near, flat) if flat.any() else (inside, inside)
 
 
-def spread(area: np.ndarray, ink: np.ndarray) -> np.ndarray:
-    """An (H, W) bool area of features, with their ink at the drawing's edge and with where their colours fade."""
+def spread(area: np.ndarray, outline: np.ndarray) -> np.ndarray:
+    """An (H, W) bool area of features, with the outline beside them and with where their colours fade."""
     if area.any():
-        area = ndimage.binary_dilation(area | ink & (nearest(area)[0] <= OUTLINE), NEIGHBOURS, FADE)
+        area = ndimage.binary_dilation(area | outline & (nearest(area)[0] <= OUTLINE), NEIGHBOURS, FADE)
     return area
 
 
 def without(picture: np.ndarray, covered: np.ndarray, flat: np.ndarray, body: np.ndarray) -> tuple[np.ndarray, ...]:
-    """A (3, H, W) picture without what is covered. The head goes on with the nearest of its flat colours, an outline
-    with the mean of what is as deep in the body nearby, and around is white. Also with the likest, to compare with."""
+    """A (3, H, W) picture without what is covered: the head has its nearest flat colour there, an outline the mean of
+    nearby pixels as deep in the body, and the rest is white. Also with the most similar of these, to compare with."""
     depth = np.rint(depths(body))
     plain = np.where(body, picture[nearest(flat)[1]], 1)
     likest = plain.copy()
@@ -113,6 +122,13 @@ def without(picture: np.ndarray, covered: np.ndarray, flat: np.ndarray, body: np
 
 def take_apart(picture: np.ndarray) -> Face:
     """The head and the features of a (3, H, W) picture in [0, 1]."""
+    return taken_apart(picture.tobytes(), picture.dtype, picture.shape)
+
+
+@lru_cache(128)  # 50 MB; composites share their pictures
+def taken_apart(content: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> Face:
+    """`take_apart` of the picture with this content."""
+    picture = np.frombuffer(content, dtype).reshape(shape)
     inside = drawing(picture)
     head = head_of(inside)
     has_head = bool(head.any())
@@ -128,14 +144,15 @@ def take_apart(picture: np.ndarray) -> Face:
         beyond = ink & ~body & (np.abs(picture - picture[place]).max(0) < FAR)
         beyond = ndimage.binary_propagation(beyond & (distance <= OUTLINE + 2), NEIGHBOURS, beyond)
         features = np.where(beyond, features[place[1:]], features)
-    plain, likest = without(picture, spread(features > 0, ink), flat, body)
+    outline = ink & (features == 0)
+    plain, likest = without(picture, spread(features > 0, outline), flat, body)
     away = np.abs(picture - likest).max(0)
     full = np.maximum(ndimage.maximum_filter(away, 2 * FADE + 1), FAR)
     opacity = np.maximum(ndimage.binary_erosion(away > FAR, NEIGHBOURS), away / full) * ~near
     part = np.concatenate([opacity[None], picture - (1 - opacity) * likest])
     rows, columns = (np.flatnonzero(head.any(axis)) for axis in (1, 0))
     box = np.array([rows[0], rows[-1] + 1, columns[0], columns[-1] + 1], float)
-    return Face(picture, plain, part, ink, features, box, has_head)
+    return Face(picture, plain, part, outline, features, head, box, has_head)
 
 
 def parts_of(features: np.ndarray, mask: np.ndarray, part: float) -> np.ndarray:
@@ -152,7 +169,7 @@ def changed_features(baseline: Face, featured: Face) -> tuple[np.ndarray, np.nda
     joint, _ = ndimage.label((baseline.features > 0) | (featured.features > 0), NEIGHBOURS)
     differs = parts_of(joint, np.abs(baseline.part - featured.part).max(0) > FAR, CHANGED)
     areas = np.stack([differs & (face.features > 0) for face in (baseline, featured)])
-    return areas, featured.part * spread(areas[1], featured.ink)
+    return areas, featured.part * spread(areas[1], featured.outline)
 
 
 def into_frame(box: np.ndarray, to: np.ndarray, area: np.ndarray) -> np.ndarray:
@@ -184,8 +201,7 @@ def colours_of(picture: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.n
     """(K, 3) colours of a (3, H, W) picture; the other's usual (K, 3) there; the part of pixels far from the usual; and
     the part of the changed ones whose colour mostly stays."""
     pixels, others = picture.reshape(3, -1).T, other.reshape(3, -1).T
-    _, cell, counts = np.unique(np.rint(pixels / NEAR), axis=0, return_inverse=True, return_counts=True)
-    cell = cell.ravel()
+    cell, counts = cells(pixels.T)
     means = [np.stack([np.bincount(cell, c) for c in each.T], 1) / counts[:, None] for each in (pixels, others)]
     changed = np.abs(others - pixels).max(1) > FAR
     stays = np.bincount(cell, changed) < counts / 2
@@ -210,9 +226,13 @@ def compose(target: np.ndarray, baseline: np.ndarray, featured: np.ndarray) -> t
     size = len(areas[0])
     to = target.box if target.has_head else np.array([0.25, 0.75, 0.25, 0.75]) * size
     to = into_frame(box, to, areas[1])
-    part, covered = from_box_to_box(part, box, to), from_box_to_box(areas, box, to).max(0) > 0.5
-    gone = parts_of(target.features, ndimage.binary_dilation(covered, NEIGHBOURS, FADE), COVERED)
-    ground = np.where(spread(gone, target.ink), target.plain, target.picture)
+    moved = from_box_to_box(np.concatenate([part, areas, areas[0] * faces[0].picture]), box, to)
+    part, areas, old = moved[:4], moved[4:6] > 0.5, moved[6:]
+    covered = ndimage.binary_dilation(areas.any(0), NEIGHBOURS, FADE) & target.head
+    alike = areas[0] & target.head & (np.abs(old - target.picture).max(0) < FAR)  # a tear on a tear, an eye on an eye
+    gone = parts_of(target.features, covered, COVERED) | parts_of(target.features, alike, 0)
+    kept = (target.features > 0) & ~gone
+    ground = np.where(spread(gone, target.outline) & ~kept, target.plain, target.picture)
     return (ground * (1 - part[:1]) + part[1:]).clip(0, 1), target.has_head
 
 

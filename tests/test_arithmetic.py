@@ -196,6 +196,17 @@ def test_large_features_and_tears_leave_nothing_behind(rows, columns):
     assert (bare - green).abs().mean() < 0.006  # neither blue nor a ghost, and the outline goes on
 
 
+def test_a_tear_goes_though_little_of_it_is_covered_and_a_nose_beside_a_feature_stays():
+    nose = (slice(None), slice(40, 45), slice(22, 27))  # two pixels from the tear
+    cat = drop(face(26, 50, GREEN), *nose[1:])
+    target, baseline = drop(cat, slice(38, 50), slice(10, 20)), drop(face(26, 50), slice(30, 40), slice(12, 22))
+    featured = face(26, 50)
+    featured[:, 29:32, 22:42] = 0.1
+    made = compose(target, baseline, featured)
+    assert (made - cat)[:, 38:48, 10:20].abs().mean() < 0.05
+    assert torch.equal(made[nose], cat[nose])
+
+
 def test_features_beyond_a_head_stay_in_the_picture():
     small = face(30, 40, PALE, 32, 18)
     made = compose(face(24, 46, PALE, 32, 31), small, drop(small, slice(28, 38), slice(6, 20)))
