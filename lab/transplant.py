@@ -19,7 +19,6 @@ FAR = 0.25  # a colour further than this from the head's belongs to a feature; t
 NEAR = 0.1  # colours no further apart count as one
 # Lengths, in pixels
 OUTLINE = 3  # at the edge of a drawing
-FADE = 1  # around features, where their colours fade into the head's
 # Parts
 ROUND = 0.5  # of the radius of the largest disk in a drawing: parts too narrow for a disk of this radius are ears
 TALL = 0.6  # of the rows that have the head's commonest colour: a colour in more rows is the head's too
@@ -29,7 +28,7 @@ ASTRAY = 0.02  # of a picture's pixels: if more break the change of colours, the
 STAYS = 0.9  # of the changed pixels: if more have colours that elsewhere mostly stay, a feature changed
 
 EDGES = 8  # nearest pixels of an outline, whose mean continues it
-NEIGHBOURS = np.ones((3, 3))  # diagonal ones too
+NEIGHBOURS = np.ones((3, 3))  # diagonal ones too: as far as a feature's colours fade into the head's
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def head_colours(picture: np.ndarray, inside: np.ndarray, head: np.ndarray) -> t
 def spread(area: np.ndarray, outline: np.ndarray) -> np.ndarray:
     """An (H, W) bool area of features, with the outline beside them and with where their colours fade."""
     if area.any():
-        area = ndimage.binary_dilation(area | outline & (nearest(area)[0] <= OUTLINE), NEIGHBOURS, FADE)
+        area = ndimage.binary_dilation(area | outline & (nearest(area)[0] <= OUTLINE), NEIGHBOURS)
     return area
 
 
@@ -147,7 +146,7 @@ def taken_apart(content: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> Face
     outline = ink & (features == 0)
     plain, likest = without(picture, spread(features > 0, outline), flat, body)
     away = np.abs(picture - likest).max(0)
-    full = np.maximum(ndimage.maximum_filter(away, 2 * FADE + 1), FAR)
+    full = np.maximum(ndimage.maximum_filter(away, NEIGHBOURS.shape), FAR)
     opacity = np.maximum(ndimage.binary_erosion(away > FAR, NEIGHBOURS), away / full) * ~near
     part = np.concatenate([opacity[None], picture - (1 - opacity) * likest])
     rows, columns = (np.flatnonzero(head.any(axis)) for axis in (1, 0))
@@ -228,7 +227,7 @@ def compose(target: np.ndarray, baseline: np.ndarray, featured: np.ndarray) -> t
     to = into_frame(box, to, areas[1])
     moved = from_box_to_box(np.concatenate([part, areas, areas[0] * faces[0].picture]), box, to)
     part, areas, old = moved[:4], moved[4:6] > 0.5, moved[6:]
-    covered = ndimage.binary_dilation(areas.any(0), NEIGHBOURS, FADE) & target.head
+    covered = ndimage.binary_dilation(areas.any(0), NEIGHBOURS) & target.head
     alike = areas[0] & target.head & (np.abs(old - target.picture).max(0) < FAR)  # a tear on a tear, an eye on an eye
     gone = parts_of(target.features, covered, COVERED) | parts_of(target.features, alike, 0)
     kept = (target.features > 0) & ~gone
