@@ -1,7 +1,7 @@
 """Part 1: a convolutional autoencoder, 64x64x3 pixels to 128 numbers and back.
 
     python autoencoder.py                # the coursework's order: copy, then split
-    python autoencoder.py --resume       # continue after a kill, to the same bits
+    python autoencoder.py --resume       # continue a killed run, bit for bit
     python autoencoder.py --split unseen --out runs/unseen     # split, then copy
     python autoencoder.py --preset best --split unseen --out runs/best
     python autoencoder.py --evaluate pretrained/coursework     # test it again
@@ -28,7 +28,7 @@ from lab.training import Trained
 class Config(TrainingRun):
     """Train an autoencoder and print its test error next to those of PCA and of the mean image."""
 
-    seeds: int | None = None  # run with the seeds 0, 1 and so on, below --out, and print mean and standard deviation
+    seeds: int | None = None  # number of runs, from seed 0, in folders below --out; prints mean and standard deviation
     evaluate: Path | None = None  # folder of a finished run: test its network again, without training
     reference: tuple[Path, ...] = ()  # folders of other trained networks, to show in the figure
     out: Path = Path("runs/autoencoder")  # folder of the record and the weights
@@ -72,7 +72,7 @@ def network_label(metrics: dict) -> str:
     """What the figure calls a network."""
     names = dict.fromkeys(("residual", "informed"), "best preset") | {"convolutional": "coursework's network"}
     name = names.get(metrics["network"], Path(metrics["network"]).name)
-    name += ",\ntrained as the best preset" if metrics["preset"] == "best" and name != "best preset" else ""
+    name += ",\ntrained like the best preset" if metrics["preset"] == "best" and name != "best preset" else ""
     return f"{name}\ntest MSE {metrics['test_mse']:.4f}"
 
 

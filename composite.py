@@ -1,4 +1,4 @@
-"""Part 3: composites by latent arithmetic, scored against the emoji that exists.
+"""Part 3: composites by latent arithmetic, scored against the true picture.
 
     python composite.py                       # heart-shaped eyes onto the cat
     python composite.py --target 🐶 --featured ":heart_eyes:"
@@ -8,7 +8,7 @@
 
 z = z_target + strength x (z_featured - z_baseline), decoded by the network in
 runs/autoencoder or pretrained/. Writes runs/composite/ and
-plots/composite_*.png; with other options, all into a folder of its own.
+plots/composite_*.png; with other options, all in one new folder.
 Expect an MSE to the true picture of about 0.026; the unchanged target's is
 0.041, PCA's is like the network's."""
 
@@ -45,19 +45,18 @@ class Config:
     featured: str = "smiling face with heart-shaped eyes"  # a picture with the attribute
     truth: str = "auto"  # the picture that the composite should be; auto knows it for nine cats and humans
 
-    # how the attribute is found. difference: featured - baseline, the coursework's formula; mean: featured made a cat
-    # by the mean difference of cats and their humans; isolated: the difference without what it shares with other faces;
-    # map: featured made a cat by a regression on cats and their humans; transplant: no arithmetic, copy the changed
-    # eyes and mouth onto the target
-    method: Literal["difference", "mean", "isolated", "map", "transplant"] = "difference"
+    # how the attribute is found. difference: featured - baseline, the coursework's formula; mean: featured as a cat, by
+    # the mean difference of cats and their humans; isolated: the difference without what it shares with other faces;
+    # transplant: no arithmetic, copy the changed eyes and mouth onto the target
+    method: Literal["difference", "mean", "isolated", "transplant"] = "difference"
     strength: float = 1.0  # how much of the attribute is added
 
     source: str | None = None  # twemoji, openmoji, noto, hub, or the path of your own; default: the network's
     model: Path | None = None  # folder of a trained network; default: runs/autoencoder, or else pretrained/coursework
     network: str | None = None  # your own network in --model, as my_file.py:MyClass
     seed: int | None = None  # take the network in seed-N below --model
-    seeds: int | None = None  # the same for the seeds 0, 1 and so on; prints mean and standard deviation
-    device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
+    seeds: int | None = None  # number of such networks, from seed 0; prints mean and standard deviation
+    device: str = "auto"  # auto takes CUDA, MPS or the CPU; or cpu, cuda, mps
     out: Path | None = None  # folder of the record; default: runs/composite, followed by the options you changed
     plots: Path | None = None  # folder of the figures; default: plots, or with other options the folder of the record
     overwrite: bool = False  # replace the record in --out
@@ -142,9 +141,7 @@ def score_table(scores: dict[str, dict], truth: str, count: int) -> str:
     return "\n".join(lines)
 
 
-def draw(
-    config: Config, pictures: Pictures, equation: Equation, small: Equation, spaces: dict, answer: int, scores: dict
-) -> None:  # fmt: skip
+def draw(config: Config, pictures: Pictures, equation: Equation, small: Equation, spaces, answer: int, scores) -> None:
     """The equation in pictures, target and composite side by side, and the strip of strengths.
     `answer` is the true or else the nearest picture."""
     space, transplanted = spaces["composite"], config.method == "transplant"
@@ -174,21 +171,17 @@ def draw(
     figures.reconstructions([("", [*strip.values()])], [*strip], config.plots / "composite_strip.png", notes)
 
 
-def draw_directions(config: Config, network: Space, space: Space, small: Equation, model, splits: Splits) -> dict:
+def draw_directions(config: Config, network: Space, small: Equation, model: Autoencoder, splits: Splits) -> dict:
     """Draw the target moved along the principal directions of the training pictures' latents, and the attribute.
-    Returns how much of the attribute lies in them: question 3c.1, whether PCA isolates it. Of a composite in another
-    `space`, the attribute is what the network sees of it."""
-    if space is network:
-        attribute = arithmetic.attribute_of(network, small, config.method)
-    else:
-        composite = compose(space, small, config.method)
-        attribute = encode_all(model, (composite * 255).round().byte())[0] - network.latents[small.target]
+    Returns how much of the attribute lies in them: question 3c.1, whether PCA isolates it."""
+    method = "difference" if config.method == "transplant" else config.method
+    attribute = arithmetic.attribute_of(network, small, method)
     seen = splits.pictures.images[splits.train.emoji.unique()]  # upright and each once, not their copies
     found = arithmetic.principal_directions(encode_all(model, seen), attribute)
     rows = arithmetic.walks(network, network.latents[small.target], found, attribute)
     labels = [f"direction {k}\n({part:.0%} of variance)" for k, part in enumerate(found.variance()[: len(rows) - 1], 1)]
     deviations = [f"{step:+d} std".replace("-", "−") if step else "the target" for step in STEPS]
-    rows, strengths = [*zip([*labels, "the attribute"], rows)], [f"strength {step}" for step in STEPS]
+    rows, strengths = [*zip([*labels, "the attribute"], rows)], [f"strength {step}".replace("-", "−") for step in STEPS]
     figures.reconstructions(rows, deviations, config.plots / "composite_directions.png", strengths)
     return arithmetic.isolation(found, attribute)
 
@@ -232,7 +225,7 @@ def main(config: Config) -> dict:
         metrics = describe(config, pictures, equation, splits) | {"latent": model.latent}
         scores, answer = score(config, pictures, equation, small, spaces)
         draw(config, pictures, equation, small, spaces, answer, scores)
-        metrics["principal_directions"] = draw_directions(config, network, spaces["composite"], small, model, splits)
+        metrics["principal_directions"] = draw_directions(config, network, small, model, splits)
         print(f"record in {config.out}/, figures in {config.plots}/composite_*.png")
         return run.finish(metrics | scores)
 

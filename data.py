@@ -67,8 +67,8 @@ def all_pictures(source: str, also: tuple[str, ...], skip_bad: bool) -> Pictures
 
 
 def other_pictures(pictures: Pictures, options: DataOptions) -> Pictures:
-    """The pictures of the training styles that are no faces, nor twins or look-alikes of one.
-    A face in one style is one in all, and so is what is held out."""
+    """The training styles' pictures that are not faces, nor twins or look-alikes of faces.
+    A face in one style counts as one in all; so does a held-out emoji."""
     everything = all_pictures(pictures.source, options.also, options.skip_bad)
     faces = {*map(twin_key, pictures.names), *(twin_key(normalise(name)) for name in options.hold_out)}
     banned = everything.related(i for i, name in enumerate(everything.names) if twin_key(name) in faces)
@@ -116,7 +116,7 @@ def split_names(keys: Sequence[str], seed: int) -> list[set[str]]:
 
 def split_unseen(pictures: Pictures, options: DataOptions, styles: list[str]) -> dict[str, list[Part]]:
     """Split the emoji, then copy: each style's train, validation and test images.
-    This is where the unseen split is guaranteed: a picture that is related to one of a later part is dropped. Emoji
+    This is where the unseen split is guaranteed: a picture that is related to one in a later part is dropped. Emoji
     that the source does not have are for training."""
     _, *held_out = split_names(pictures.own.keys, options.seed)
     val, test = ({i for i, key in enumerate(pictures.keys) if key in keys} for keys in held_out)
@@ -147,7 +147,7 @@ def split(pictures: Pictures, options: DataOptions) -> Splits:
     emoji = len(set(own.keys)) if unseen else len(own)
     if emoji < FEWEST:
         found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}"
-        found += f", which show {emoji} emoji: those of one name or that look alike are one" if unseen else ""
+        found += f", of {emoji} emoji (a shared name or look counts as one)" if unseen else ""
         raise UserError(f"{found}; --split {options.split} needs {FEWEST}")
     styles = list(dict.fromkeys(pictures.styles))
     parts = (split_unseen if unseen else split_coursework)(pictures, options, styles)

@@ -4,7 +4,7 @@
     python demo.py --port 8000
 
 Needs `pip install -r requirements-demo.txt`. It uses the networks in pretrained/. Only this machine sees the page; it
-asks nothing of other machines, and uploads are in a temporary folder that is removed when it ends."""
+contacts no other machine, and uploads go to a temporary folder that is removed at the end."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ ABROAD = ("http_proxy", "https_proxy", "all_proxy", "ssl_cert_file", "ssl_cert_d
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Show a page with the networks, on this machine alone."""
+    """Show a page with the networks, only on this machine."""
 
     port: int = 7860  # of 127.0.0.1
 

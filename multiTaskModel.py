@@ -37,7 +37,7 @@ class Config(TrainingRun):
 
     copies: int | Literal["none"] = 50  # copies of each picture
     classification_weight: float = 0.5  # lambda: loss = MSE + lambda x cross-entropy
-    seeds: int | None = None  # whole runs, from seed 0; with --split unseen, divisions into folds from --seed (1)
+    seeds: int | None = None  # number of runs, from seed 0; with --split unseen, of cross-validations from --seed (1)
     evaluate: Path | None = None  # folder of a finished run: test its network again, without training
     out: Path = Path("runs/multitask")  # folder of the record and the weights
 
@@ -49,7 +49,7 @@ class Config(TrainingRun):
         cli.require_range(0, 1e6, classification_weight=self.classification_weight)
         cli.require_range(1 if self.split == "unseen" else 2, 1000, seeds=self.seeds)
         if self.augment == "adversarial":  # it has a loss of its own, without the classifier
-            raise UserError("--augment adversarial is for Part 1 alone; leave it out")
+            raise UserError("--augment adversarial is only for Part 1; leave it out")
 
 
 def fit(splits: Splits, labels: torch.Tensor, config: Config, run, training_of: dict | None = None):

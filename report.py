@@ -1,7 +1,7 @@
 """REPORT.md and README's table: words from report/*.md, every number in them from the records of runs.
 
     python report.py                      # write both
-    python report.py --check              # fail if they are not what words and records give
+    python report.py --check              # fail if they are out of date
     python report.py --collect            # first take all records from runs/, and their figures from plots/
     python report.py --collect analogies  # or only this record and its figures
     python report.py --figures            # first draw again the figures that need no more than their records
@@ -42,7 +42,7 @@ ABOUT = ("command", "config", "processor", "threads", "versions")  # of run.json
 class Config:
     """Fill the numbers of runs into REPORT.md and README's table."""
 
-    check: bool = False  # only say whether they are what words and records give
+    check: bool = False  # only check that they are up to date
     collect: tuple[str, ...] | None = None  # records to take first, and their figures; without a name, all there are
     figures: bool = False  # first draw again the figures that need no more than their records
     project: Path = HERE  # folder of pages, words, records, runs and plots
@@ -135,14 +135,12 @@ def computed(records: dict[str, dict]) -> dict:
     coursework, unseen, styles = seeds["coursework"], seeds["unseen"], seeds.pop("styles")
     seeds |= {style: {key: styles[f"styles.{style}.{key}"] for key in ("test_mse", "pca_mse")} for style in STYLES}
     seeds["refined"] = seeds["best"] | {"test_mse": seeds["best"]["refined_mse"]}
-    unseen_styles = {style: records[f"without-{style}"]["styles"][style] for style in STYLES}
     return {
         "questions": len(judged), "decided": len(decided), "undecided": len(judged) - len(decided),
         "decided_list": "\n".join(decided), "composites": composites(records["analogies"]["rows"]),
         "verdicts": {key: verdicts.verdict_list(members) for key, members in lists.items()},
         "experiments": {name: verdicts.table(record["rows"], record["varied"]) for name, record in tried.items()},
         "to_pca": {name: Values(map(truediv, each["test_mse"], each["pca_mse"])) for name, each in seeds.items()},
-        "unseen_style": {name: each["test_mse"] / each["pca_mse"] for name, each in unseen_styles.items()},
         "leaked": f"{min(coursework['leaked'])} to {max(coursework['leaked'])}",
         "leakage": mean(unseen["test_mse"]) - mean(coursework["test_mse"]),
     }  # fmt: skip
@@ -176,7 +174,7 @@ def main(config: Config) -> dict[Path, str]:
     pages = {project / "REPORT.md": fill(project, REPORT, names), readme: f"{before}{START}{table}{END}{after}"}
     for path, text in pages.items():
         if config.check and (not path.is_file() or path.read_text(encoding="utf-8") != text):
-            raise UserError(f"{path.name} is not what words and records give; write it again with `python report.py`")
+            raise UserError(f"{path.name} is out of date; write it again with `python report.py`")
         if not config.check:
             path.write_text(text, encoding="utf-8")
             print(f"wrote {path.name}")

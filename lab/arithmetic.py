@@ -65,7 +65,7 @@ def difference(z: torch.Tensor, target: int, baseline: int, featured: int, known
 
 
 def mean_difference(z: torch.Tensor, target: int, baseline: int, featured: int, known: Pairs) -> torch.Tensor:
-    """From target to featured made a cat by the mean difference of the known pairs."""
+    """From target to featured turned into a cat by the mean difference of the known pairs."""
     cats, humans = map(list, zip(*known))
     return z[featured] + (z[cats] - z[humans]).mean(0) - z[target]
 
@@ -76,16 +76,6 @@ def isolated_difference(z: torch.Tensor, target: int, baseline: int, featured: i
     directions = torch.linalg.svd(others, full_matrices=False).Vh[:3]
     attribute = z[featured] - z[baseline]
     return attribute - directions.T @ (directions @ attribute)
-
-
-def mapped(z: torch.Tensor, target: int, baseline: int, featured: int, known: Pairs) -> torch.Tensor:
-    """From target to where a ridge regression, fitted on the known pairs, sends the featured human."""
-    cats, humans = (z[[*rows]] for rows in zip(*known))
-    away = humans - humans.mean(0)
-    products = away @ away.T  # solved for the pairs, which are few: for the pixels it would take a gigabyte
-    penalty = products.trace() / len(known)  # free of units
-    weights = torch.linalg.solve(products + penalty * torch.eye(len(known)), away @ (z[featured] - humans.mean(0)))
-    return cats.mean(0) + weights @ (cats - cats.mean(0)) - z[target]
 
 
 def transplanted(z: torch.Tensor, target: int, baseline: int, featured: int, known: Pairs) -> torch.Tensor:
@@ -100,14 +90,12 @@ ATTRIBUTES = {
     "difference": difference,
     "mean": mean_difference,
     "isolated": isolated_difference,
-    "map": mapped,
     "transplant": transplanted,
 }
 FORMULAS = {  # of the attributes, in words
     "difference": "featured − baseline",
     "mean": "featured + mean of (cat − its human) over known pairs − target",
     "isolated": "featured − baseline, without its part along other faces' differences",
-    "map": "(the cat that a regression on known pairs makes of featured) − target",
     "transplant": "(target with the features that featured has and baseline does not) − target",
 }
 
@@ -127,7 +115,7 @@ class Equation:
 
 
 def resolve_emoji(pictures: Pictures, option: str, query: str) -> int:
-    """Index of the emoji that an option means. Says so where it is not what was written. Raises UserError."""
+    """Index of the emoji that an option means. Prints its name if that differs. Raises UserError."""
     i = names.find(pictures.names, query, pictures.codes)
     if names.normalise(query) != pictures.names[i]:
         print(f"--{option} {query.strip()!r} is {pictures.names[i]!r}")
@@ -148,7 +136,7 @@ def equation(pictures: Pictures, target: int, baseline: int, featured: int, trut
         raise UserError(f"--baseline and --featured are both {pictures.names[featured]!r}: no attribute; give two")
     known = [(place[cat], place[human]) for cat, human in COUNTERPARTS.items() if {cat, human} <= {*place}]
     known = [(cat, human) for cat, human in known if cat != truth]
-    if method in ("mean", "isolated", "map") and len(known) < 2:
+    if method in ("mean", "isolated") and len(known) < 2:
         learns = f"--method {method} learns from cats with human counterparts"
         raise UserError(f"{learns}, of which {pictures.source} has {len(known)}; use --method difference")
     return Equation(target, baseline, featured, truth, known)
@@ -227,11 +215,11 @@ class Directions:
     deviations: torch.Tensor  # (K,) standard deviation of the latents along each
 
     def variance(self) -> torch.Tensor:
-        """(K,) part of the latents' variance that lies along each direction."""
+        """(K,) share of the latents' variance that lies along each direction."""
         return self.deviations.square() / self.deviations.square().sum()
 
     def parts(self, attribute: torch.Tensor) -> torch.Tensor:
-        """(K,) part of the attribute's squared norm that lies along each direction."""
+        """(K,) share of the attribute's squared norm that lies along each direction."""
         return (self.vectors @ attribute).square() / attribute.square().sum().clamp_min(torch.finfo().tiny)
 
 
@@ -246,12 +234,10 @@ def principal_directions(latents: torch.Tensor, attribute: torch.Tensor) -> Dire
 
 def isolation(directions: Directions, attribute: torch.Tensor) -> dict:
     """Whether principal directions isolate the attribute, for the record.
-    One that did would hold nearly all of it; where the attribute spreads as the variance does, none isolates it."""
+    One that did would hold nearly all of it; if the attribute spreads like the variance, none does."""
     variance, parts = directions.variance(), directions.parts(attribute)
     fullest = {"direction": int(parts.argmax()) + 1, "attribute": parts.max().item()} if len(parts) else None
     return {
-        "explained_variance": variance[:SHOWN].tolist(),
-        "attribute_in_direction": parts[:SHOWN].tolist(),
         "variance_within": {str(count): variance[:count].sum().item() for count in COUNTS},
         "attribute_within": {str(count): parts[:count].sum().item() for count in COUNTS},
         "fullest": fullest,

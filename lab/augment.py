@@ -19,7 +19,7 @@ def uniform(images: torch.Tensor, low: float, high: float, generator: torch.Gene
 
 
 def warp(images: torch.Tensor, degrees, flipped, scale, shift) -> torch.Tensor:
-    """Flip, rotate counter-clockwise, scale and shift, in this order, bilinearly, on a white ground.
+    """Flip, rotate counter-clockwise, scale and shift, in this order, bilinearly, on white.
     `degrees`, `flipped` (0 or 1) and `scale` are (N,); `shift` is (N, 2), right and down, in half image sides."""
     angle, mirror = torch.deg2rad(degrees), 1 - 2 * flipped
     cosine, sine = angle.cos() / scale, angle.sin() / scale
@@ -91,7 +91,7 @@ def mix(images: torch.Tensor, generator: torch.Generator, probability: float) ->
 
 
 class Mixture:
-    """The training faces of a split and, with `options.other_pictures`, pictures that are no faces."""
+    """The training faces of a split and, with `options.other_pictures`, pictures that are not faces."""
 
     def __init__(self, splits: Splits, options, device: torch.device):
         """Raises LeakError if a tested emoji is among them, unless the split is the coursework's."""
@@ -108,7 +108,7 @@ class Mixture:
 
     def batch(self, size: int, generator: torch.Generator, harder: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """(size, 3, 64, 64) images in [0, 1] and, for each, the picture that it was made from.
-        -1 stands for other pictures and mixed ones. If not `harder`, they are augmented as the coursework's copies."""
+        -1 stands for other and mixed pictures. If not `harder`, they are augmented like the coursework's copies."""
         shift, mixing = (self.options.shift, self.options.mixing) if harder else (0.0, 0.0)
         others = round(size * self.options.other_pictures) if len(self.others) else 0
         faces = torch.randint(len(self.faces), (size - others,), generator=generator)
@@ -119,7 +119,7 @@ class Mixture:
         return augment(images, generator, shift) if self.options.augment == "coursework" else images, emoji
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """`count` images augmented as the coursework's copies: what PCA is fitted to, as start and baseline."""
+        """`count` images augmented like the coursework's copies: what PCA is fitted to, as start and baseline."""
         sizes = map(len, torch.arange(count).split(256))
         return torch.cat([self.batch(size, generator, harder=False)[0].cpu() for size in sizes])
 

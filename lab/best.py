@@ -138,9 +138,8 @@ ARCHITECTURES = {"residual": ResidualAutoencoder, "informed": InformedAutoencode
 
 @lru_cache(maxsize=1)
 def cpu_has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32: measured, in a few hundredths of a second.
-    One without it takes a hundred times as long, so the seconds of one thread decide, however busy the machine is. What
-    the processor says of itself would not do: `ONEDNN_MAX_CPU_ISA=AVX2` makes a new one behave like an old one."""
+    """Whether this processor multiplies bfloat16 faster than float32: measured in one thread, in hundredths of a second.
+    What it says of itself would not do: `ONEDNN_MAX_CPU_ISA=AVX2` makes a new one behave like an old one."""
     threads, seconds = torch.get_num_threads(), []
     torch.set_num_threads(1)
     for kind in (torch.float32, torch.bfloat16):
@@ -158,7 +157,7 @@ def resolve_precision(options: TrainingRun) -> str:
     here = "bfloat16" if on_cuda or (device.type == "cpu" and cpu_has_bfloat16()) else "float32"
     chosen = there["config"].get("precision", here) if options.precision == "auto" else options.precision
     if chosen != here and chosen == "bfloat16":
-        print("this machine only imitates bfloat16: expect ten times the time of float32")
+        print("this machine only emulates bfloat16: expect ten times the time of float32")
     return chosen
 
 
@@ -201,7 +200,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def one_cycle(done: float, warm_up: float = 0.1) -> float:
-    """The best preset's learning rate at `done` of the budget, as a part of its peak: up linearly, down by a cosine."""
+    """The best preset's learning rate at `done` of the budget, as a fraction of its peak: a line up, a cosine down."""
     if done < warm_up:
         return (done + 1e-3) / warm_up
     return 0.5 + 0.5 * math.cos(math.pi * (done - warm_up) / (1 - warm_up))

@@ -11,7 +11,7 @@ from lab.pictures import Part, Pictures
 from lab.statistics import balanced_accuracy_interval
 from lab.training import flatten
 
-CLASSES = {  # as in the coursework: an emoji belongs to the class whose phrases, or name alone, its description has
+CLASSES = {  # as in the coursework: an emoji is in a class if its description has a phrase, or is the class's name
     "happy": ("happy face", "grinning face", "smiling face"),
     "sad": ("sad face", "crying face", "frowning face"),
 }
@@ -69,14 +69,14 @@ class MultiTaskAutoencoder(Autoencoder):
 
 @torch.no_grad()
 def class_probabilities(model: MultiTaskAutoencoder, images: torch.Tensor) -> torch.Tensor:
-    """(N, classes) on the processor, from (N, 3, 64, 64) images."""
+    """(N, classes) on the CPU, from (N, 3, 64, 64) images."""
     latents = encode_all(model, images).to(model.classifier.weight.device)
     return model.classifier(latents).softmax(1).cpu()
 
 
 class MultiTaskLoss:
     """MSE, cross-entropy and accuracy, and the loss MSE + weight x cross-entropy. `labels` is one per picture.
-    A network with a loss of its own has that in the place of the MSE in the sum.
+    A network's own loss replaces the MSE in the sum.
     Images of no emoji (-1), which only the best preset has, and of emoji of no class count in the MSE alone."""
 
     def __init__(self, labels: torch.Tensor, weight: float):
@@ -133,7 +133,7 @@ def mean_per_emoji(probability: torch.Tensor, part: Part, count: int) -> torch.T
 
 
 def accuracy(name: str, predictions: list[np.ndarray], truth: np.ndarray, names: list[str], seed: int) -> dict:
-    """Balanced accuracy of a method with its 95% interval, from (N,) predictions per division into folds; prints it.
+    """Balanced accuracy of a method with its 95% interval, from (N,) predictions per cross-validation; prints it.
     An emoji is one of the interval's independent cases, in however many styles it is there."""
     from sklearn.metrics import balanced_accuracy_score, recall_score
 
@@ -165,5 +165,4 @@ def accuracies(predictions: dict[str, list[np.ndarray]], truth: np.ndarray, pict
             own = [pictures.names[i] for i in chosen]
             found |= accuracy(name, [each[chosen] for each in divisions], truth[chosen], own, seed)
         metrics.setdefault("styles", {})[style] = found
-    print("majority class: balanced accuracy 0.500")
     return metrics

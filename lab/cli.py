@@ -39,7 +39,7 @@ def explain(error: BaseException) -> str | None:
         return str(error)
     text = str(error).partition("\n")[0]
     if isinstance(error, SafetensorError) or getattr(error, "errno", None) in OF_FILES:
-        return f"a file could not be written or read ({text}); check the path, its permissions and the room on the disk"
+        return f"a file could not be written or read ({text}); check the path, its permissions and the disk space"
     if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
         return "there is not enough memory; try a smaller --batch-size, fewer --copies or another --device"
     import traceback  # only for a fault

@@ -61,7 +61,7 @@ def save(figure, path: Path) -> Path:
 
 
 def show(axes, picture: torch.Tensor, title: str = "") -> None:
-    """One picture, its range fixed to [0, 1] or 0..255, with a thin frame since its ground is white."""
+    """One picture, its range fixed to [0, 1] or 0..255, with a thin frame, as its background is white."""
     axes.imshow(picture.permute(1, 2, 0).numpy(), vmin=0, vmax=255 if picture.dtype == torch.uint8 else 1)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set(color="#dddddd")
@@ -107,9 +107,8 @@ def equation(
     pictures, reconstructions, titles: Sequence[str], signs: Sequence[str], answer: tuple[torch.Tensor, str],
     formula: str, path: Path,
 ) -> Path:  # fmt: skip
-    """What goes into a composite and, last, the composite: three pictures over four reconstructions, and their signs.
-    For a transplant, `reconstructions` is the composite alone. Above the composite stands the picture of `answer` under
-    its title, and below all of it the formula."""
+    """Three pictures over their reconstructions and the composite, with signs between them. For a transplant,
+    `reconstructions` is only the composite. Above it is `answer`, a picture and its title; below all, the formula."""
     figure = new_figure(7.6, 4.3, layout="constrained")
     axes = figure.subplots(2, 4)
     for place in axes[1, : 4 - len(reconstructions)]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from lab.cli import UserError
 
-ALIKE_MSE = 0.002  # MSE below which two pictures count as one: above what drawing a mirror image anew makes of it
+ALIKE_MSE = 0.002  # MSE below which two pictures count as one: above that of a redrawn mirror image
 ALIKE_PART = 0.1  # and the part of their variance: thin icons on white are all near each other
 CHUNK = 256  # pictures, or pairs of them, compared at a time: bounds the memory
 FITZPATRICK = range(0x1F3FB, 0x1F400)  # the skin-tone modifiers, light to dark

@@ -97,14 +97,14 @@ class ConvAutoencoder(Autoencoder):
 
 @torch.no_grad()
 def encode_all(model: Autoencoder, images: torch.Tensor) -> torch.Tensor:
-    """(N, latent) on the processor, from (N, 3, 64, 64) images, uint8 or in [0, 1]."""
+    """(N, latent) on the CPU, from (N, 3, 64, 64) images, uint8 or in [0, 1]."""
     device = next(model.eval().parameters()).device
     return torch.cat([model.encode(to_float(batch.to(device))).cpu() for batch in images.split(256)])
 
 
 @torch.no_grad()
 def decode_all(model: Autoencoder, latents: torch.Tensor) -> torch.Tensor:
-    """(N, 3, 64, 64) images in [0, 1] on the processor, from (N, latent)."""
+    """(N, 3, 64, 64) images in [0, 1] on the CPU, from (N, latent)."""
     device = next(model.eval().parameters()).device
     return torch.cat([model.decode(batch.to(device)).clamp(0, 1).cpu() for batch in latents.split(256)])
 
@@ -146,8 +146,8 @@ def from_description(description: dict, own: str | None = None) -> Autoencoder:
 
 def load(folder: Path | str, own: str | None = None) -> Autoencoder:
     """The trained network in a folder, in evaluation mode; float16 weights become float32.
-    Reads safetensors alone, never a pickle. `own` is the user's network, as `file.py:Class`: a config.json alone makes
-    no foreign code run. Raises UserError for a missing, foreign or broken network."""
+    Reads only safetensors, never a pickle. `own` is the user's network, as `file.py:Class`: a config.json by itself
+    runs no foreign code. Raises UserError for a missing, foreign or broken network."""
     weights, settings = Path(folder) / WEIGHTS, Path(folder) / SETTINGS
     if not weights.is_file() or not settings.is_file():
         raise UserError(f"{folder} holds no trained network; train one with `python autoencoder.py --out {folder}`")

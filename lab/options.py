@@ -14,9 +14,9 @@ class DataOptions:
     """Which pictures, and how they are copied and split."""
 
     source: str = "twemoji"  # twemoji, openmoji, noto, hub (the coursework's dataset), or your parquet file or folder
-    also: tuple[str, ...] = ()  # further styles to train on; an emoji that is held out is held out in all of them
+    also: tuple[str, ...] = ()  # further styles to train on; an emoji held out is held out in all of them
     hold_out_style: str | None = None  # a style that is only tested on, never trained on
-    keyword: str | None = None  # word that names contain, "" for all; default: face, or all of your own if none has it
+    keyword: str | None = None  # word that names contain, "" for all; default: face, or all if none of yours has it
     skip_bad: bool = False  # leave out pictures that cannot be decoded, instead of stopping
     hold_out: tuple[str, ...] = ()  # names of emoji to leave out
     augment: Literal["coursework", "none", "adversarial"] = "coursework"  # none: the copies are exact
@@ -33,7 +33,7 @@ class DataOptions:
 class TrainingOptions(DataOptions):
     """How a network is trained. An option left out has its preset's value, in brackets: coursework; best."""
 
-    preset: Literal["coursework", "best"] = "coursework"  # the coursework's training, or our best
+    preset: Literal["coursework", "best"] = "coursework"  # sets the defaults in brackets: (coursework; best)
     network: str | None = None  # convolutional, residual, informed, or my_file.py:MyClass (convolutional; residual)
     latent: int = 128  # numbers an image is compressed to
     epochs: int | None = None  # passes over the training images (30, Part 2: 10; not in best)
@@ -45,10 +45,10 @@ class TrainingOptions(DataOptions):
     pca_images: int | None = None  # images that PCA is fitted to (all; 2048, augmented)
     dropout: float | None = None  # probability that training drops a latent number (0.2, Part 2: 0; not in best)
     initialization: Literal["he", "pytorch"] | None = None  # pytorch is the coursework's (he; not in best)
-    other_pictures: float | None = None  # part of a batch that shows no faces (only in best: 0, unseen 0.25)
-    shift: float | None = None  # largest shift, in sides; scale: twice that (only in best: 0, unseen 0.015)
+    other_pictures: float | None = None  # share of a batch without faces (only in best: 0, unseen 0.25)
+    shift: float | None = None  # largest shift, in image sides; scaling: twice that (only in best: 0, unseen 0.015)
     mixing: float | None = None  # probability of MixUp or CutMix (only in best: 0, unseen 0.7)
-    refine_steps: int | None = None  # steps that improve each test image's latent (only in best: 30)
+    refine_steps: int | None = None  # steps that optimize each test image's latent (only in best: 30)
 
     changed_defaults: ClassVar[dict] = {}  # of the coursework preset, where a script's are others
 
@@ -67,7 +67,7 @@ class TrainingOptions(DataOptions):
 class TrainingRun(TrainingOptions):
     """A training, and where it is made and recorded."""
 
-    device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
+    device: str = "auto"  # auto takes CUDA, MPS or the CPU; or cpu, cuda, mps
     out: Path  # folder of the record
     plots: Path = Path("plots")  # folder of the figures
     resume: bool = False  # continue the unfinished run in --out, with the same options
@@ -101,5 +101,5 @@ def resolve_defaults(options: TrainingOptions) -> TrainingOptions:
     foreign = [n for n in names - {"preset", "latent", *defaults} if getattr(options, n) is not None]
     if foreign or (options.epochs and options.steps):
         what = " and ".join(f"--{name.replace('_', '-')}" for name in foreign or ("epochs", "steps"))
-        raise UserError(f"{what}: not with --preset {options.preset} and the other options; leave it out")
+        raise UserError(f"{what} is not for --preset {options.preset} with these options; leave it out")
     return replace(options, **{name: value for name, value in defaults.items() if getattr(options, name) is None})

@@ -138,7 +138,7 @@ class Splits:
     val: Part  # of the source
     test: Part  # of the source
     other_styles: dict[str, Part] = field(default_factory=dict)  # further tests: of each other style
-    others: Pictures | None = None  # pictures that are no faces, for the best preset's training
+    others: Pictures | None = None  # pictures that are not faces, for the best preset's training
 
     def tests(self) -> dict[str, Part]:
         """The test sets by style, the source's first."""

@@ -1,4 +1,4 @@
-"""Networks that are not the lab's or not new: the user's own; those of finished runs, and of the repository."""
+"""The user's own networks, and trained ones: those of finished runs and of the repository."""
 
 import hashlib
 import importlib.util
@@ -87,7 +87,7 @@ def import_own(name: str) -> type[Autoencoder]:
 
 
 def require(name: str, found: object, *wanted: tuple | str) -> None:
-    """Raise UserError unless what a network gives has the shapes `wanted`; of what is no tensor, the types."""
+    """Raise UserError unless what a network gives has the shapes `wanted`; for other objects, the types."""
     values = found if isinstance(found, tuple) else (found,)
     kinds = tuple(tuple(each.shape) if isinstance(each, torch.Tensor) else type(each).__name__ for each in values)
     if kinds != wanted:

@@ -121,7 +121,7 @@ class Run:
         if resume and (other := differences(there, self.about)):
             return f"a run with other options ({other}); resume it with its own"
         if there is None:
-            return f"files of others ({', '.join(others[:3])}); give another --out"
+            return f"other files ({', '.join(others[:3])}); give another --out"
         if self.checkpoints() and unfinished and not resume and not overwrite:
             return "an unfinished run; --resume continues it, --overwrite starts again"
         if there and not unfinished and not overwrite and (other := differences(there, self.about)):

@@ -4,8 +4,6 @@ from typing import Sequence
 
 import numpy as np
 
-RESAMPLES = 10_000
-
 
 def mean_and_interval(values: Sequence[float], test_to_train: float = 0.0) -> tuple[float, float]:
     """Mean of a few values and half the width of its 95% interval (Student's t).
@@ -21,9 +19,10 @@ def mean_and_interval(values: Sequence[float], test_to_train: float = 0.0) -> tu
 
 def bootstrap_interval(values: Sequence[float]) -> list[float]:
     """95% interval of the mean of a few values, by resampling them (percentiles): it stays within their range."""
-    values, random = np.asarray(values), np.random.default_rng(0)
-    means = values[random.integers(len(values), size=(RESAMPLES, len(values)))].mean(1)
-    return np.quantile(means, (0.025, 0.975)).tolist()
+    from scipy import stats
+
+    found = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=0)
+    return [float(bound) for bound in found.confidence_interval]
 
 
 def balanced_accuracy_interval(labels: np.ndarray, correct: np.ndarray, seed: int, prior: float = 0.5) -> list[float]:
@@ -40,7 +39,7 @@ def balanced_accuracy_interval(labels: np.ndarray, correct: np.ndarray, seed: in
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for their number: Holm 1979, "A simple sequentially rejective multiple test procedure"."""
     order, adjusted = np.argsort(p_values), np.empty(len(p_values))
-    times = np.arange(len(p_values), 0, -1)  # the smallest counts as often as there are questions
+    times = np.arange(len(p_values), 0, -1)  # the smallest p is multiplied by their number
     adjusted[order] = np.maximum.accumulate(np.minimum(times * np.take(p_values, order), 1))
     return adjusted.tolist()
 

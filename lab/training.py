@@ -79,7 +79,7 @@ def train(
     checkpoint: Checkpoint | None = None, skip: bool = False, validate: Callable[[nn.Module], dict] | None = None,
 ) -> list[dict]:  # fmt: skip
     """Train `model` for so many steps, or continue from the checkpoint. Returns the `rows` of the record, per `unit`.
-    `schedule` gives the learning rate after a part of the steps, as a part of each optimizer's own. `skip` drops the
+    `schedule` maps the fraction of steps done to a fraction of each learning rate. `skip` drops the
     batches of steps made before. `validate(model)` gives a row's validation losses. Raises UserError if not finite."""
     start = checkpoint.restore() if checkpoint and checkpoint.path.exists() else 0
     batches = itertools.islice(batches, start if skip else 0, None)

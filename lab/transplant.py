@@ -1,7 +1,7 @@
 """Composites that look like emoji: a head keeps what it is, and gets the features of another face. Nothing is fitted.
 
 If baseline and featured are the same drawing in other colours, as skin tones are, the target's colours change likewise.
-Otherwise the features that differ are moved and scaled from head to head, and the target's features there are removed. A
+Otherwise the features that differ are moved and scaled from head to head, and the target's features there removed. A
 feature (eyes, mouth, tears) is a connected area whose colour is far from those of the head."""
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Face:
 
 
 def drawing(picture: np.ndarray) -> np.ndarray:
-    """(H, W) bool: what is not ground in a (3, H, W) picture, white that reaches the edge."""
+    """(H, W) bool: what is not background, white that reaches the edge, in a (3, H, W) picture."""
     white = np.pad(picture.min(0) > NEARLY_WHITE, 1, constant_values=True)
     labels, _ = ndimage.label(white)
     return (labels != labels[0, 0])[1:-1, 1:-1]
@@ -204,11 +204,8 @@ def colours_of(picture: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.n
     means = [np.stack([np.bincount(cell, c) for c in each.T], 1) / counts[:, None] for each in (pixels, others)]
     changed = np.abs(others - pixels).max(1) > FAR
     stays = np.bincount(cell, changed) < counts / 2
-    return (
-        *means,
-        (np.abs(others - means[1][cell]).max(1) > FAR).mean(),
-        stays[cell][changed].sum() / max(changed.sum(), 1),
-    )
+    astray = np.abs(others - means[1][cell]).max(1) > FAR
+    return *means, astray.mean(), stays[cell][changed].sum() / max(changed.sum(), 1)
 
 
 def compose(target: np.ndarray, baseline: np.ndarray, featured: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -222,9 +219,8 @@ def compose(target: np.ndarray, baseline: np.ndarray, featured: np.ndarray) -> t
     target, *faces = (take_apart(picture) for picture in (target, baseline, featured))
     box = min((face.box for face in faces), key=lambda box: (box[1] - box[0]) * (box[3] - box[2]))  # without tears
     areas, part = changed_features(*faces)
-    size = len(areas[0])
-    to = target.box if target.has_head else np.array([0.25, 0.75, 0.25, 0.75]) * size
-    to = into_frame(box, to, areas[1])
+    middle = np.array([0.25, 0.75, 0.25, 0.75]) * len(target.head)
+    to = into_frame(box, target.box if target.has_head else middle, areas[1])
     moved = from_box_to_box(np.concatenate([part, areas, areas[0] * faces[0].picture]), box, to)
     part, areas, old = moved[:4], moved[4:6] > 0.5, moved[6:]
     covered = ndimage.binary_dilation(areas.any(0), NEIGHBOURS) & target.head

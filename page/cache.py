@@ -35,12 +35,9 @@ def faces(style: str) -> list[int]:
     return [i for i, name in enumerate(drawn.names) if KEYWORD in name and not names.tone(drawn.codes[i])]
 
 
-@cache
 def today() -> dict[str, str]:
     """The characters of today's Unicode names."""
-    from rich._emoji_codes import EMOJI  # not there without requirements-demo.txt
-
-    return EMOJI
+    return importlib.import_module("rich._emoji_codes").EMOJI  # not there without requirements-demo.txt
 
 
 @cache
@@ -74,7 +71,7 @@ def find(query: str | None, style: str = "twemoji") -> int:
 
 
 def nearest(query: str | None) -> list:
-    """The usual choices, or for what names no emoji those that are nearest."""
+    """The usual choices, or the nearest names if no emoji matches."""
     try:
         find(query)
         return choices()

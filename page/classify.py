@@ -22,7 +22,7 @@ def tab(opened) -> list:
         own = show.own_picture("or your own picture", name)
     answer = gradio.HTML(show.WAIT, elem_id="classify")
     gradio.Markdown(
-        "The 23 faces where their latents differ most, framed by class: orange is happy, blue is sad. Your picture is "
+        "The 23 faces, placed by their latents and framed by class: orange is happy, blue is sad. Your picture is "
         "large. Click anywhere: the network draws and judges what would be there."
     )
     events = [opened, name.change, own.change]

@@ -7,14 +7,14 @@ import torch
 
 from lab import arithmetic, cli
 from lab.pictures import Pictures, to_float
+from lab.transplant import take_apart
 from page import cache, show
 
 METHODS = {  # and a sentence each
-    "transplant": "Copies the eyes and mouth that featured has and baseline has not. Uses no network.",
+    "transplant": "Copies the eyes and mouth that featured has and baseline lacks. Uses no network.",
     "difference": "The coursework's: target + (featured − baseline), in the latent.",
     "isolated": "The difference without what it shares with other faces.",
-    "mean": "Featured made a cat by the mean of known pairs. Uses no baseline.",
-    "map": "Featured made a cat by a regression on known pairs. Uses no baseline.",
+    "mean": "Featured turned into a cat by known pairs' mean. Uses no baseline.",
 }
 ROLES = {"target": "target", "featured": "+ featured", "baseline": "− baseline"}  # as in the equation
 USUAL = ("smiling cat face with open mouth", "smiling face with heart shaped eyes", "grinning face")
@@ -64,15 +64,15 @@ def composed(target, featured, baseline, own, strength: float, style: str, netwo
             lines += [f"MSE {score['mse_to_truth']:.4f}", f"SSIM {score['ssim_to_truth']:.3f}"]
             lines.append(f"rank {score['rank_of_truth']} of {len(pictures)}")
         lines.append(f"nearest: {pictures.names[arithmetic.nearest(row, asked)[0]]}")
+        if name == "transplant" and not take_apart(to_float(pictures.images[asked.target]).numpy()).has_head:
+            lines.append("no head found in the target: features are put in the middle")
         cards.append((picture, "\n".join([*lines, "", sentences.get(name, "Is any method better than this?")])))
     sides = {role: getattr(asked, role) for role in ROLES} | {"the true picture": asked.truth}
     sides = [(pictures.images[i], f"{role}\n{pictures.names[i]}") for role, i in sides.items() if i is not None]
     line = show.row(*(part for pair in zip(sides, ("+", "−", "=" * bool(scores), "")) for part in pair), kind="line")
     about = "No true picture is known: see which emoji is nearest."
     if scores:
-        about = (
-            "MSE (less is better) and SSIM (more is better) compare with the true picture. Rank 1: no face is nearer."
-        )
+        about = "MSE (lower is better) and SSIM (higher is better) are to the true picture. Rank 1: no face is nearer."
     return f"{line}<p>{about}</p>{show.row(*cards, kind='cards')}"
 
 
@@ -97,7 +97,7 @@ def tab(opened) -> list:
     """The tab's fields, and what happens when the page is `opened` or one changes. Returns them."""
     gradio.Markdown(
         "What does a cat with heart-shaped eyes look like? **target + featured − baseline**: the target with what "
-        "featured has and baseline has not. Each method answers in its own way, and most blur. Click an example, "
+        "featured has and baseline lacks. Each method answers in its own way, and most blur. Click an example, "
         "choose other emoji by name or character, or give a picture of your own."
     )
     with gradio.Row():
@@ -115,7 +115,7 @@ def tab(opened) -> list:
         missing = None if "noto" in cache.STYLES else "For noto: pip install -r requirements-noto.txt"
         style = gradio.Radio(cache.STYLES, value="twemoji", label="style", info=missing, elem_id="style", **FIELD)
         network = gradio.Radio(cache.NETWORKS, value="coursework", label="network", elem_id="network", **FIELD)
-    gradio.Markdown("**Larger, to keep:** one method's composite, and the same at strengths of 0, ½, 1, 1½ and 2.")
+    gradio.Markdown("**To download:** one method's composite, and the same at strengths of 0, ½, 1, 1½ and 2.")
     method = gradio.Radio([*METHODS], value="transplant", label="method", elem_id="method")
     with gradio.Row():
         options = {"format": "png", "interactive": False, "buttons": ["download", "fullscreen"]}

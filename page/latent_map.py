@@ -15,7 +15,7 @@ SPAN = 6.0  # standard deviations that are as long as the map
 
 
 class Plane:
-    """The first principal directions of a network's latents of Twemoji's faces; of the classifier's, of those that it
+    """The first principal directions of a network's latents of Twemoji's faces; for the classifier, of the faces it
     was trained on."""
 
     def __init__(self, network: str):
@@ -65,7 +65,7 @@ def drawn(name: str, own: str | None, network: str) -> Image.Image:
 
 
 def decoded(network: str, event: gradio.SelectData) -> str:
-    """What the network draws for the place that was clicked, and the classifier calls that, as HTML."""
+    """What the network draws for the place that was clicked, and its class, as HTML."""
     known = plane(network)
     place = (torch.tensor(event.index) / SIDE - 0.5) * SPAN * torch.tensor([1, -1])
     picture = decode_all(known.network, (known.middle + place @ known.steps[:2])[None])[0]

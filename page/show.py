@@ -107,7 +107,7 @@ def own_picture(label: str, field: gradio.Dropdown) -> gradio.Image:
 
 
 def check(part, value, style: str) -> dict:
-    """What is wrong with the value of a field, for this field to show until it is mended."""
+    """What is wrong with the value of a field, for this field to show until it is fixed."""
     try:
         if isinstance(part, gradio.Dropdown):
             cache.find(value, style)
@@ -120,7 +120,7 @@ def check(part, value, style: str) -> dict:
 
 def listen(events: list, function: Callable, parts: list, outputs: list, name: str | None = None) -> None:
     """Show what a function of these fields returns on these events, one visitor at a time; `name` makes it public.
-    An emptied number is the usual one."""
+    An empty number means the default."""
 
     def checked(*values) -> list[dict]:
         style = next((value for part, value in zip(parts, values) if part.elem_id == "style"), "twemoji")

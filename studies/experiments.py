@@ -41,7 +41,7 @@ class Config:
     seeds: int = 5  # folds and weights, from seed 0 upwards
     steps: int | None = None  # of training, instead of the experiment's own: to see that it works
     workers: int | None = None  # processes, each of one thread and about 1 GB; default: one per core
-    device: str = "auto"  # auto takes CUDA, MPS or the processor; or cpu, cuda, mps
+    device: str = "auto"  # auto takes CUDA, MPS or the CPU; or cpu, cuda, mps
     ray: bool = False  # run the trials on the Ray cluster that RAY_ADDRESS names, by default one on this machine
     out: Path = Path("runs/experiments")  # folder of the records and the finished trials
     plots: Path = Path("plots")  # folder of the figure
@@ -141,7 +141,7 @@ def main(config: Config) -> dict:
     judged = [judge(each, values, settings[each.setting].split) for each in experiment.hypotheses]
     print(table(rows, experiment.varied))
     for outcome in judged:
-        print(f"{outcome['letter']}, {outcome['text']}: {comparison(outcome)}, by itself {outcome['verdict']}")
+        print(f"{outcome['letter']}, {outcome['text']}: {comparison(outcome)}, uncorrected: {outcome['verdict']}")
     record = {
         "command": runs.command_line(), "varied": experiment.varied, "seeds": config.seeds,
         "torch": torch.__version__, "processor": runs.processor(), "rows": rows, "hypotheses": judged,

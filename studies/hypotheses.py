@@ -69,7 +69,6 @@ EXPERIMENTS = {
     }, (
         H("3c.2", "another style's faces help on the first one's unseen emoji", "mse", "two", "lower", "one"),
         H("3c.2", "two other styles' faces help on the first one's unseen emoji", "mse", "three", "lower", "one"),
-        H("2f.3", "faces in more styles reduce overfitting", "gap", "three", "lower", "one"),
         H("3c.2", "a second style's faces help on an unseen style", "unseen_style_mse", "two", "lower", "one"),
     )),
     "weight": Experiment("weight of the classification loss", each(CLASSIFIER, "weight", 0.0, 0.5, 5.0), (

@@ -1,6 +1,4 @@
-"""One trial of an experiment: the coursework's training, with what is varied, tested on emoji it has never seen.
-
-Nothing here is run by itself: `python -m studies.experiments NAME` computes many trials."""
+"""One trial of studies/experiments.py: the coursework's training, with what is varied, tested on unseen emoji."""
 
 import json
 import time

@@ -79,7 +79,7 @@ def comparison(judged: dict) -> str:
     digits = 3 if "accuracy" in judged["metric"] else 4
     low, high = (f"{bound:+.{digits}f}" for bound in judged["interval"])
     metric, setting, reference = METRICS[judged["metric"]], judged["setting"], judged["reference"]
-    return f"{metric}, {setting} minus {reference}: {judged['mean']:+.{digits}f} [{low}, {high}]"
+    return f"{metric}, “{setting}” minus “{reference}”: {judged['mean']:+.{digits}f} [{low}, {high}]"
 
 
 def verdict_list(hypotheses: list[dict]) -> str:
@@ -88,7 +88,7 @@ def verdict_list(hypotheses: list[dict]) -> str:
     for one in hypotheses:
         counts, alone = one["holm_verdict"], one["verdict"]
         verdict = f"**{counts}**" if counts != "undecided" else counts
-        verdict += f" (by itself {alone})" if alone != counts else ""
+        verdict += f" (uncorrected: {alone})" if alone != counts else ""
         claim = f"*{one['text'][0].upper()}{one['text'][1:]}* ({one['letter']})"
         lines.append(f"- {claim}. {comparison(one)}, {verdict}.")
     return "\n".join(lines)

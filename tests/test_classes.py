@@ -95,12 +95,8 @@ def test_the_interval_of_a_mean_is_students_and_corrected_for_shared_training_em
     assert (mean, half) == pytest.approx((0.3, 2.7764451 * (0.025 * (1 / 5 + 1 / 4)) ** 0.5))
 
 
-def test_a_bootstrap_interval_is_near_the_normal_one_and_within_the_values():
-    values = np.random.default_rng(1).normal(3, 1, 400)
-    low, high = statistics.bootstrap_interval(values)
-    half = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
-    assert statistics.bootstrap_interval([0.0, 1.0]) == [0, 1]
+def test_a_bootstrap_interval_is_within_the_values():
+    assert statistics.bootstrap_interval([0.0] * 3 + [1.0] * 6) == pytest.approx([1 / 3, 1])
     assert statistics.bootstrap_interval([0.5, 0.5]) == [0.5, 0.5]
 
 
@@ -121,14 +117,14 @@ def test_of_few_emoji_jeffreys_prior_covers_the_truth_as_often_as_it_should(reca
     from scipy import stats
 
     labels, chances = np.repeat([0, 1], (18, 5)), [stats.binom(n, p) for n, p in zip((18, 5), recalls)]
-    covered = dict.fromkeys((statistics.PRIOR, 1.0), 0.0)
+    covered = {0.5: 0.0, 1.0: 0.0}
     for happy, sad in np.ndindex(19, 6):
         correct = np.concatenate([np.arange(18) < happy, np.arange(5) < sad]).astype(float)
         for prior in covered:
             low, high = statistics.balanced_accuracy_interval(labels, correct, 0, prior)
             covered[prior] += chances[0].pmf(happy) * chances[1].pmf(sad) * (low <= np.mean(recalls) <= high)
-    assert covered[statistics.PRIOR] == pytest.approx(0.95, abs=0.03)
-    assert abs(covered[statistics.PRIOR] - 0.95) < abs(covered[1.0] - 0.95)
+    assert covered[0.5] == pytest.approx(0.95, abs=0.03)
+    assert abs(covered[0.5] - 0.95) < abs(covered[1.0] - 0.95)
 
 
 def test_holms_correction_by_hand():

@@ -40,12 +40,12 @@ MISTAKES = [
     (autoencoder, "--copies 0", "--copies is 0; it must be at "),
     (autoencoder, "--latent 5000", "--latent is 5000; it must be at "),
     (autoencoder, "--learning-rate nan", "--learning-rate is nan; it must be at "),
-    (autoencoder, "--mixing 0.5", "--mixing: not with --preset coursework"),
-    (autoencoder, "--preset best --dropout 0", "--dropout: not with --preset best"),
-    (autoencoder, "--epochs 3 --steps 3", "--epochs and --steps: not with --preset coursework"),
+    (autoencoder, "--mixing 0.5", "--mixing is not for --preset coursework"),
+    (autoencoder, "--preset best --dropout 0", "--dropout is not for --preset best"),
+    (autoencoder, "--epochs 3 --steps 3", "--epochs and --steps is not for --preset coursework"),
     (autoencoder, "--device abacus", "--device abacus cannot be used"),
     (autoencoder, "--network nowhere.py:Mine", "--network nowhere.py:Mine is unknown, or its file is not there"),
-    (autoencoder, f"{CATS} --out others --overwrite", "others holds files of others (photo.png); give another --out"),
+    (autoencoder, f"{CATS} --out others --overwrite", "others holds other files (photo.png); give another --out"),
     (autoencoder, f"{CATS} --out text.txt", "text.txt"),
     (autoencoder, f"{CATS} --resume", "no unfinished run to resume"),
     (autoencoder, "--evaluate tiny --epochs 3 --seed 1", "leave --seed and --epochs out"),
@@ -54,7 +54,7 @@ MISTAKES = [
     (autoencoder, f"{CATS} --reference tiny --seed 1", "was trained on other data (--seed 0, not 1)"),
     (multiTaskModel, "--classification-weight inf", "--classification-weight is inf; it must be at "),
     (multiTaskModel, "--keyword 'grinning face'", "class sad has 0 emoji (none) and needs 1"),
-    (multiTaskModel, "--augment adversarial", "for Part 1 alone"),
+    (multiTaskModel, "--augment adversarial", "only for Part 1"),
     (composite, "--strength 1e30", "--strength is 1e+30; it must be at "),
     (composite, "--model others", "others holds no trained network"),
     (composite, "--model hub:owner/name", "hub:owner/name holds no trained network"),
@@ -99,7 +99,7 @@ def script(happens) -> SimpleNamespace:
     "error", [OSError(errno.ENOSPC, "No space left"), MemoryError(), RuntimeError("out of memory")]
 )
 def test_what_the_machine_lacks_is_told_in_one_line(command, error):
-    assert_one_line(command(script(Mock(side_effect=error))), "the room on the disk" if error.args[1:] else "memory")
+    assert_one_line(command(script(Mock(side_effect=error))), "the disk space" if error.args[1:] else "memory")
 
 
 def test_a_fault_of_this_project_is_not_hidden(command):

@@ -89,7 +89,7 @@ def test_same_seed_same_tensors_other_seed_others(made, split):
         (
             "unseen",
             ["face"] * 9,
-            "9 pictures in made, which show 1 emoji: those of one name .*; --split unseen needs 5",
+            "9 pictures in made, of 1 emoji .*; --split unseen needs 5",
         ),
     ],
 )

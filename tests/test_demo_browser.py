@@ -106,7 +106,7 @@ return [...document.querySelectorAll("body *")].filter(each => each.checkVisibil
 
 def test_a_composite_from_fields_examples_and_styles(browser):
     first = shown(browser, "#composite")
-    for name in ("transplant", "difference", "isolated", "mean", "map", "pixels", "unchanged target"):
+    for name in ("transplant", "difference", "isolated", "mean", "pixels", "unchanged target"):
         assert f"<b>{name}</b>\nMSE 0.0" in first
     assert browser.execute_script("return document.querySelector('#composite .prose').ariaLive") == "polite"
     write(browser, "#featured", "crying face")

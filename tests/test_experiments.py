@@ -150,9 +150,9 @@ def test_holm_can_take_a_verdict_back_but_make_none():
     judged = corrected([{**made, "p": p, "verdict": verdict} for p, verdict in found])
     assert [one["holm_p"] for one in judged] == pytest.approx([0.003, 0.08, 0.5])
     assert [one["holm_verdict"] for one in judged] == ["supported", "undecided", "undecided"]
-    endings = ["**supported**.", "undecided (by itself contradicted).", "undecided."]
+    endings = ["**supported**.", "undecided (uncorrected: contradicted).", "undecided."]
     assert [line.rpartition("], ")[2] for line in verdict_list(judged).splitlines()] == endings
-    assert verdict_list(judged).startswith("- *It helps* (2e). MSE, with minus without: -2.0000 [-2.")
+    assert verdict_list(judged).startswith("- *It helps* (2e). MSE, “with” minus “without”: -2.0000 [-2.")
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

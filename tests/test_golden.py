@@ -1,4 +1,4 @@
-"""Tiny runs give the numbers in golden.json: the same digits on the machine that made it, within 2% on another.
+"""Tiny runs give the numbers in golden.json: the same digits on the machine that made it, about the same on another.
 `python tests/test_golden.py` renews them, for a change that is meant to change numbers."""
 
 import json
@@ -12,6 +12,7 @@ from lab import cli  # noqa: F401  # before torch: it sets the environment
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
 import autoencoder
 import composite
@@ -20,7 +21,7 @@ from lab import figures, runs, statistics
 
 FILE = Path(__file__).parent / "golden.json"
 UNSEEN, BEST = {"split": "unseen"}, {"preset": "best", "steps": 20, "refine_steps": 3, "precision": "float32"}
-METHODS = ("difference", "mean", "isolated", "map", "transplant")
+METHODS = ("difference", "mean", "isolated", "transplant")
 RUNS = {
     "coursework": (autoencoder, {"epochs": 2}),
     "exact copies": (autoencoder, {"epochs": 1, "augment": "none"}),
@@ -37,6 +38,12 @@ RUNS = {
 }
 
 
+def machine() -> dict:
+    """What the last digits depend on; the kernels of linear algebra may differ on one kind of processor."""
+    kernels = sorted({each["architecture"] for each in threadpool_info() if "architecture" in each})
+    return {"processor": runs.processor(), "kernels": kernels, "threads": torch.get_num_threads()}
+
+
 def numbers(name: str, folder: Path) -> dict[str, float]:
     """The numbers of a run in `folder`, without its seconds."""
     script, options = RUNS[name]
@@ -50,14 +57,14 @@ def test_numbers_stay(name, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "save", lambda figure, path: path)
     monkeypatch.chdir(FILE.parent.parent)
     golden = json.loads(FILE.read_text())
-    same_machine = golden["processor"] == runs.processor() and golden["threads"] == torch.get_num_threads()
-    tolerance = {"rel": 0, "abs": 0} if same_machine else {"rel": 0.02, "abs": 0.02}
+    same_machine = machine().items() <= golden.items()
+    tolerance = {"rel": 0, "abs": 0} if same_machine else {"rel": 0.05, "abs": 0.001}
     assert numbers(name, tmp_path) == pytest.approx(golden[name], **tolerance)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    made = {"processor": runs.processor(), "threads": 1}
+    made = machine()
     for each in RUNS:
         with tempfile.TemporaryDirectory() as temporary:
             made[each] = numbers(each, Path(temporary))

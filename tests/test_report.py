@@ -34,10 +34,10 @@ def test_the_pages_are_what_words_and_records_give(copied, command):
     fill = report, "--project", copied
     check, record = (*fill, "--check"), copied / "report/records/experiment-latent.json"
     (copied / "README.md").write_text(TEXTS["README.md"].replace("PCA 0.0", "PCA 0.1"), encoding="utf-8")
-    assert_one_line(command(*check), "README.md is not what words and records give")
+    assert_one_line(command(*check), "README.md is out of date")
     assert command(*fill)[0] == 0 and command(*check)[0] == 0
     record.write_text(json.dumps(RECORDS["experiment-latent"] | {"command": "another"}))
-    assert_one_line(command(*check), "REPORT.md is not what words and records give")
+    assert_one_line(command(*check), "REPORT.md is out of date")
     assert command(*fill)[0] == 0
     assert_one_line(command(*check), "experiment_latent.png does not show today's record")
     assert command(*fill, "--figures")[0] == 0 and command(*check)[0] == 0
@@ -102,7 +102,7 @@ def test_computed_values():
     score = {"by_answer": 0.25, "interval": [0.0, 0.5]}
     row = {"family": "cats", "method": "it", "top1": score, "mse": score, "sharpness": score}
     assert report.composites([row] * 2)["cats"]["it"]["interval"] == "0.25 [0.00, 0.50], 0.25 [0.00, 0.50]"
-    assert report.computed({name: report.readable(record) for name, record in RECORDS.items()})["questions"] == 27
+    assert report.computed({name: report.readable(record) for name, record in RECORDS.items()})["questions"] == 26
     assert "".join(re.findall(r"^## (\w)\. ", TEXTS["REPORT.md"], re.MULTILINE)) == "abcdefgh" + "abcdef" + "abc"
 
 
@@ -119,7 +119,7 @@ def test_what_the_words_say():
     decided = [one for one, p in zip(differences, holm([p for p, *_ in differences])) if p < 0.05]
     assert all(score == "mse" and mean < 0 for _, score, mean, _ in decided)
     counts = [[one[3] for one in decided].count(style) for style in ("twemoji", "openmoji", "noto")]
-    assert counts[0] < 6 < min(counts[1:])  # of twelve: few, and most
+    assert counts[0] < 5.5 < min(counts[1:])  # of eleven: few, and most
     cats = [row for row in RECORDS["analogies"]["rows"] if row["family"] == "cats"]
     scores = {(row["style"], row["method"].rpartition(", ")[2]): row["mse"]["by_answer"] for row in cats}
     for style in ("twemoji", "openmoji", "noto"):

@@ -100,7 +100,7 @@ def test_auto_is_decided_by_the_processor_and_a_resumed_run_keeps_its_precision(
     assert decided(preset="best") == decided(precision="auto") == ("bfloat16" if native else "float32")
     assert decided() == decided(preset="best", precision="float32") == "float32" and not capsys.readouterr().out
     assert decided(precision="bfloat16") == "bfloat16"
-    assert ("only imitates bfloat16" in capsys.readouterr().out) == (not native)
+    assert ("only emulates bfloat16" in capsys.readouterr().out) == (not native)
     for there in ("float32", "bfloat16"):
         (tmp_path / "run.json").write_text(json.dumps({"config": {"precision": there}}))
         assert decided(preset="best", resume=True) == there
