@@ -74,12 +74,10 @@ def terminate(number: int, frame) -> None:
 
 
 def run(main: Callable, config_class: type) -> None:
-    """Parse the command line and run a script's `main`.
-    Exit status: 2 for an error that the user can fix, 130 for Ctrl-C, 143 for SIGTERM, 141 for a closed pipe."""
+    """Run a script's `main`. Exit status: 2 for user errors, 130 for Ctrl-C, 143 for SIGTERM, 141 for a closed pipe."""
     signal.signal(signal.SIGTERM, terminate)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # emoji on a terminal that cannot show them
+        stream.reconfigure(errors="replace")  # emoji on a terminal that cannot show them
     gc.freeze()  # what the imports made stays: collecting it took a second at exit
     try:
         about = indent(sys.modules[config_class.__module__].__doc__, " ")  # tyro joins lines that are not indented

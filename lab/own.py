@@ -111,9 +111,8 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def folder_rows(folder: Path) -> list[Row]:
-    """The pictures of a folder, described by its metadata.csv or .jsonl, or by class folders if all are in one and
-    there are several, or by file names; or its parquet files. Raises UserError.
-    The class is the nearest folder that is not named after a part of a split."""
+    """The pictures of a folder, described by its metadata.csv or .jsonl; by class folders (not those of a split), if
+    all are in one and there are several; or by file names. Or its parquet files. Raises UserError."""
     Image.init()
     suffixes = {suffix for suffix, form in Image.registered_extensions().items() if form in FORMATS}
     files = files_below(folder)

@@ -38,7 +38,13 @@ body:not(.dark) [role=tab][aria-selected=true] { color: var(--primary-700) !impo
 .tab-container button { padding: 0 10px !important; font-size: 14px !important; }
 :focus-visible, label:has(> input:focus-visible) { outline: 3px solid var(--color-accent) !important; }
 """
-SPOKEN = """() => document.querySelectorAll(".prose").forEach(part => part.ariaLive = "polite")"""
+START = """() => { document.querySelectorAll(".prose").forEach(part => part.ariaLive = "polite");
+    const parts = "[type=radio], [role=tab]", steps = {ArrowRight: 1, ArrowLeft: -1};
+    document.addEventListener("keydown", ({key, target}) => {
+        const all = [...target.closest("fieldset, [role=tablist]")?.querySelectorAll(parts) ?? []];
+        const next = all.includes(target) && key in steps && all.at((all.indexOf(target) + steps[key]) % all.length);
+        next && (next.focus(), next.click());
+    }); }"""  # answers are spoken, and arrow keys go through radios and tabs
 WAIT = "<p>The pictures appear in a few seconds.</p>"  # in a tab that has just been opened
 HIDDEN = {"api_visibility": "private"}
 AT_ONCE = HIDDEN | {"queue": False, "show_progress": "hidden"}
@@ -88,7 +94,6 @@ def emoji_field(label: str, usual: str, elem_id: str) -> gradio.Dropdown:
     options = {"elem_id": elem_id, "min_width": 240, "allow_custom_value": True}
     field = gradio.Dropdown(cache.choices(), value=usual, label=label, **options)
     field.api_info = lambda: {"type": "string"}  # of any emoji, not only of those offered
-
     field.change(lambda name: gradio.update(choices=cache.nearest(name)), field, field, **AT_ONCE)
     return field
 
@@ -97,12 +102,9 @@ def own_picture(label: str, field: gradio.Dropdown) -> gradio.Image:
     """A field for a visitor's own picture, dropped, pasted or chosen, in place of that of `field` until removed."""
     options = {"sources": ["upload", "clipboard"], "buttons": [], "height": 160, "min_width": 240}
     own = gradio.Image(type="filepath", label=label, elem_id=f"{field.elem_id}-own", **options)
-    own.preprocess = lambda file: file and file.path  # `uploaded` opens it, and says if it cannot
-
-    def greyed(file: str | None):
-        return gradio.update(interactive=not file, info="Your picture is used; remove it to choose." if file else "")
-
-    own.change(greyed, own, field, **AT_ONCE)
+    own.preprocess = lambda file: file and file.path  # `picture` opens it, and says if it cannot
+    used = "Your picture is used; remove it to choose."
+    own.change(lambda file: gradio.update(interactive=not file, info=used if file else ""), own, field, **AT_ONCE)
     return own
 
 

@@ -3,10 +3,9 @@
     python -m studies.experiments dropout             # or another name of studies/hypotheses.py
     RAY_ADDRESS=... python -m studies.experiments latent --ray  # on a cluster; needs requirements-ray.txt
 
-A network is trained and tested on emoji it has never seen, next to a PCA of the same training images with as many
-components. Every setting meets the same seeds; a seed decides the fold and the weights, so verdicts are on paired
-differences. Writes runs/experiments/NAME.json and plots/experiment_NAME.png; finished trials are kept in
-runs/experiments/trials/ and not computed again. styles needs requirements-noto.txt."""
+A network is trained and tested on unseen emoji, beside a PCA of the same training images. Every setting has the same
+seeds; a seed decides the fold and the weights, so differences are paired. Writes runs/experiments/NAME.json and
+plots/experiment_NAME.png; finished trials are kept in runs/experiments/trials/. styles needs requirements-noto.txt."""
 
 import contextlib
 import hashlib

@@ -59,10 +59,6 @@ def test_a_run_is_published_in_half_its_size_or_refused(tmp_path):
     config = publish.Config(network="coursework", run=options.out, out=tmp_path / "pretrained")
     folder, exact = config.out / "coursework", load_file(options.out / networks.WEIGHTS)
 
-    def assert_refused(message):
-        with pytest.raises(UserError, match=message):
-            publish.main(config)
-
     publish.main(config)
     weights, text = load_file(folder / networks.WEIGHTS), (folder / "README.md").read_text()
     assert weights.keys() == exact.keys() and {tensor.dtype for tensor in weights.values()} == {torch.float16}
@@ -70,9 +66,11 @@ def test_a_run_is_published_in_half_its_size_or_refused(tmp_path):
     assert training.errors(published, splits.test, None)["test_mse"] == pytest.approx(record["test_mse"], rel=0.01)
     assert hashlib.sha256((folder / networks.WEIGHTS).read_bytes()).hexdigest() in text and "CC-BY 4.0" in text
     runs.write_json(options.out / runs.RUN, {**runs.read_run(options.out), "source": "my pictures"})
-    assert_refused("was trained on my pictures, which has no licence")
+    with pytest.raises(UserError, match="was trained on my pictures, which has no licence"):
+        publish.main(config)
     (options.out / runs.METRICS).unlink()
-    assert_refused("first run `python autoencoder.py`")
+    with pytest.raises(UserError, match="first run `python autoencoder.py`"):
+        publish.main(config)
 
 
 @pytest.mark.long

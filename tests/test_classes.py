@@ -95,11 +95,6 @@ def test_the_interval_of_a_mean_is_students_and_corrected_for_shared_training_em
     assert (mean, half) == pytest.approx((0.3, 2.7764451 * (0.025 * (1 / 5 + 1 / 4)) ** 0.5))
 
 
-def test_a_bootstrap_interval_is_within_the_values():
-    assert statistics.bootstrap_interval([0.0] * 3 + [1.0] * 6) == pytest.approx([1 / 3, 1])
-    assert statistics.bootstrap_interval([0.5, 0.5]) == [0.5, 0.5]
-
-
 @pytest.mark.parametrize("right, count", [(18, 18), (13, 18), (0, 5)])
 def test_the_interval_of_one_recall_is_jeffreys(right, count):
     from scipy import stats

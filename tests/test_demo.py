@@ -90,6 +90,7 @@ def test_emoji_by_all_their_names(page):
         assert ask(page, *names) == ask(page, *USUAL)
     answer = ask(page, "pizza", *USUAL[1:], network="best")
     assert "No true picture is known" in answer and "<b>target</b>\nslice of pizza" in answer and "MSE" not in answer
+    assert "no head found" in ask(page, "paperclip", *USUAL[1:]) and "no head found" not in answer
     assert ask(page, "🤘🏽", *USUAL[1:]) != ask(page, "🤘🏿", *USUAL[1:])
     offered = [name for _, name in cache.choices()]
     assert all("face" in name and "clock" not in name for name in offered[:140])
@@ -98,9 +99,7 @@ def test_emoji_by_all_their_names(page):
     assert "cat face" in cache.nearest("catt fase") and cache.nearest("dog face") == cache.choices()
 
 
-@pytest.mark.parametrize(
-    "name, message", [("", "no emoji is named"), (None, "no emoji is named"), ("catt fase", "mean")]
-)
+@pytest.mark.parametrize("name, message", [("", "no emoji is"), (None, "no emoji is"), ("catt fase", "mean")])
 def test_a_mistake_is_told_at_its_field(page, name, message, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     import gradio

@@ -20,6 +20,7 @@ missing = pytest.mark.skipif(not (DRIVER and CHROMIUM), reason="Chromium and its
 pytestmark = [pytest.mark.browser, missing, pytest.mark.filterwarnings("ignore:::gradio.queueing")]
 SECONDS = 30  # at most for an answer
 WAIT = "appear"
+TABS = [("Reconstruct", "#reconstruction", "#emoji", "#map"), ("Happy or sad", "#classify", "#face", "#moods")]
 
 
 def resize(browser, width: int, height: int = 900) -> None:
@@ -114,7 +115,7 @@ def test_a_composite_from_fields_examples_and_styles(browser):
     assert "crying cat face" in crying
     wait(browser, "#strength input[type=range]").send_keys(*5 * [Keys.ARROW_RIGHT])
     shown(browser, "#composite", crying)
-    press(browser, "#style label", "openmoji")
+    wait(browser, "#style input:checked").send_keys(Keys.ARROW_RIGHT)  # openmoji
     write(browser, "#target", "catt fase")
     wait(browser, "#target", lambda field: "matches no emoji; did you mean" in field.text)
     browser.find_element("css selector", "h1").click()
@@ -122,7 +123,7 @@ def test_a_composite_from_fields_examples_and_styles(browser):
     wait(browser, "ul[role=listbox] li", lambda name: name.text == "cat face").click()  # a suggestion
     until(browser, lambda: "<b>target</b>\ncat face" in shown(browser, "#composite"))
     assert "matches no emoji" not in browser.find_element("css selector", "#target").text
-    press(browser, "#method label", "difference")
+    wait(browser, "#method input:checked").send_keys(Keys.ARROW_RIGHT)
     until(browser, lambda: "method=difference" in browser.current_url)
     mended = shown(browser, "#composite")
     browser.refresh()
@@ -140,15 +141,11 @@ def test_a_composite_from_fields_examples_and_styles(browser):
         until(browser, lambda: browser.find_elements("css selector", f"#{name} a[download]"))
 
 
-@pytest.mark.parametrize("tab, name", [("reconstruct", "Reconstruct"), ("classify", "Happy or sad")])
-def test_the_tabs_with_pictures_of_ones_own(browser, tmp_path, tab, name):
+@pytest.mark.parametrize("name, answer, field, sheet", TABS)
+def test_the_tabs_with_pictures_of_ones_own(browser, tmp_path, name, answer, field, sheet):
     Image.new("RGB", (90, 50), "green").save(tmp_path / "green.png")
     (tmp_path / "bad.png").write_text("no picture")
-    answer, field, sheet = {
-        "reconstruct": ("#reconstruction", "#emoji", "#map"),
-        "classify": ("#classify", "#face", "#moods"),
-    }[tab]
-    press(browser, "button[role=tab]", name)
+    wait(browser, "button[role=tab][aria-selected=true]").send_keys(*[Keys.ARROW_RIGHT] * (1 + (name == TABS[1][0])))
     first = shown(browser, answer)
     upload = f"{field}-own input[type=file]"
     browser.find_element("css selector", upload).send_keys(str(tmp_path / "green.png"))
@@ -165,7 +162,7 @@ def test_the_tabs_with_pictures_of_ones_own(browser, tmp_path, tab, name):
     press(browser, sheet)  # a picture is only loaded when it is seen
     press(browser, f"{sheet} img")
     assert "decoded" in shown(browser, f"{sheet}-place")
-    if tab == "reconstruct":
+    if name == "Reconstruct":
         wait(browser, "#direction-1", lambda slider: " to " in slider.text)
         still, between = shown(browser, "#moved"), shown(browser, "#between")
         wait(browser, "#direction-1 input[type=range]").send_keys(*10 * [Keys.ARROW_RIGHT])
