@@ -1,4 +1,4 @@
-"""Tiny runs give the numbers in golden.json: the same digits on the machine that made it, about the same on another.
+"""Tiny runs give the numbers in golden.json: the same digits on the machine that made it, errors within 5% on another.
 `python tests/test_golden.py` renews them, for a change that is meant to change numbers."""
 
 import json
@@ -56,10 +56,11 @@ def numbers(name: str, folder: Path) -> dict[str, float]:
 def test_numbers_stay(name, tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "save", lambda figure, path: path)
     monkeypatch.chdir(FILE.parent.parent)
-    golden = json.loads(FILE.read_text())
-    same_machine = machine().items() <= golden.items()
-    tolerance = {"rel": 0, "abs": 0} if same_machine else {"rel": 0.05, "abs": 0.001}
-    assert numbers(name, tmp_path) == pytest.approx(golden[name], **tolerance)
+    golden, found = json.loads(FILE.read_text()), numbers(name, tmp_path)
+    if machine().items() <= golden.items():
+        assert found == golden[name]
+    for key in (key for key in found if "mse" in key):
+        assert found[key] == pytest.approx(golden[name][key], rel=0.05), key
 
 
 if __name__ == "__main__":
