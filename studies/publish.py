@@ -1,8 +1,6 @@
 """A folder in pretrained/ from a finished run: weights small enough to commit, with their record, card and checksum.
 
-    python -m studies.publish coursework  # of runs/autoencoder
-    python -m studies.publish best        # of runs/best-styles
-    python -m studies.publish multitask   # of runs/multitask
+    python -m studies.publish best        # of runs/best-styles; also coursework and multitask
 
 Weights are stored as float16: `--evaluate` then gives the record's numbers again, as tests/test_networks.py checks. To
 put a folder on the Hub: `huggingface_hub.upload_folder(repo_id="you/autoencoder", folder_path="pretrained/best")`."""
@@ -21,16 +19,46 @@ from lab import networks, pretrained, runs, sources
 from lab.cli import UserError
 
 
+@dataclass(frozen=True)
+class Network:
+    """A network in pretrained/, and the finished run that it is taken from."""
+
+    command: str  # that trains it
+    run: Path  # where this leaves it
+    limitations: str
+
+
+NETWORKS = {
+    "coursework": Network(
+        "python autoencoder.py", Path("runs/autoencoder"),
+        "Its reconstructions are blurred, and worse than those of a PCA with 128 components. Copies of its test "
+        "pictures were in training, so its test error says nothing about emoji it has not seen.",
+    ),
+    "best": Network(
+        "python autoencoder.py --also openmoji noto --preset best --split unseen --out runs/best-styles "
+        "--plots runs/best-styles",
+        Path("runs/best-styles"),
+        "It is for faces at 64x64 pixels on white. Composites in its latent were not shown to be better than those of "
+        "pixels. Photographs come out as smears.",
+    ),
+    "multitask": Network(
+        "python multiTaskModel.py", Path("runs/multitask"),
+        "It knows 18 happy and 5 sad emoji of one style and nothing else: every picture gets one of two answers, often "
+        "a confident and wrong one. Copies of its test pictures were in training. It says nothing about people.",
+    ),
+}  # fmt: skip
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """Make a folder in pretrained/ from a finished run."""
 
-    network: tyro.conf.Positional[Literal["coursework", "best", "multitask"]]  # which it is
+    network: tyro.conf.Positional[Literal[tuple(NETWORKS)]]  # which it is
     run: Path | None = None  # folder of the finished run; default: where its command leaves it
     out: Path = Path("pretrained")  # folder of all published networks
 
 
-def card(network: pretrained.Network, folder: Path, run: Path, metrics: dict, weights: bytes) -> str:
+def card(title: str, network: Network, folder: Path, run: Path, metrics: dict, weights: bytes) -> str:
     """The model card: what the network is, whose pictures it was made from, its numbers, and its limitations.
     Raises UserError for pictures without a licence."""
     options, about, script = pretrained.recorded_options(run), runs.read_run(run), network.command.split()[1]
@@ -39,7 +67,7 @@ def card(network: pretrained.Network, folder: Path, run: Path, metrics: dict, we
         raise UserError(f"{run} was trained on {unlicensed[0]}, which has no licence; train it on other pictures")
     numbers = {name: value for name, value in metrics.items() if name.endswith("mse") or name == "test_accuracy"}
     return "\n".join([
-        f"# {network.title}", "",
+        f"# {title}", "",
         f"`lab.networks.load({str(folder)!r})` loads this network, `python {script} --evaluate {folder}` tests it",
         "again. An MSE is a mean per image, pixels in [0, 1].", "",
         "| | |", "| --- | --- |",
@@ -57,12 +85,15 @@ def card(network: pretrained.Network, folder: Path, run: Path, metrics: dict, we
 
 def main(config: Config) -> None:
     """Write the folder. Raises UserError for an unfinished run, or pictures without a licence."""
-    network, folder = pretrained.NETWORKS[config.network], config.out / config.network
+    network, folder = NETWORKS[config.network], config.out / config.network
     run = config.run or network.run
     metrics = runs.read_json(run / runs.METRICS, f"first run `{network.command}`")
     weights = save({name: tensor.half().contiguous() for name, tensor in networks.load(run).state_dict().items()})
     files = {name: (run / name).read_bytes() for name in (networks.SETTINGS, runs.RUN, runs.METRICS)}
-    files |= {networks.WEIGHTS: weights, "README.md": card(network, folder, run, metrics, weights).encode()}
+    files |= {
+        networks.WEIGHTS: weights,
+        "README.md": card(pretrained.TITLES[config.network], network, folder, run, metrics, weights).encode(),
+    }
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (folder / name).write_bytes(content)
