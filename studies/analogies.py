@@ -4,9 +4,9 @@
     python -m studies.analogies --targets --out runs/targets  # hearts for eyes on a dog, a moon, a pizza ...
     python -m studies.analogies --thresholds --out runs/thresholds  # the transplant's, each halved and doubled
 
-No method has seen a cat that is the answer. Networks and PCA are trained on the style's own faces, in three folds: for
-a cat, they have seen neither it nor two other cats; for a skin tone, the first fold's are used. Masked paste and the
-retoucher are fitted on the other two styles, for a cat without that cat. The transplant is not fitted, but its
+Nothing fitted has seen the cat that is the answer. Networks and PCA are trained on the style's own faces, in three
+folds: for a cat, they have seen neither it nor two other cats; for a skin tone, the first fold's are used. Masked paste
+and the retoucher are fitted on the other two styles, for a cat without that cat. The transplant is not fitted, but its
 thresholds were set with all three styles in sight. Eight composites of cats have one answer: intervals are over answers.
 
 Writes runs/analogies/ and plots/analogies_*.png. Needs requirements-noto.txt. Networks are trained once, and kept."""
@@ -331,7 +331,7 @@ def draw_sheets(config: Config, style: Style, composites: dict[str, torch.Tensor
     pairs = torch.stack([(part[:, None] == cats).int().argmax(1) for part in (found.target, found.truth)], 1).tolist()
     for short, method in SHEETS.items():
         right, path = scores[method]["top1"] == 1, config.plots / f"analogies_{short}_{name}.png"
-        title = f"{method}, {name}, answers unseen: {right.sum()} of {len(pairs)} right"
+        title = f"{method}, {name}: {right.sum()} of {len(pairs)} right"
         print("figure", figures.analogy_sheet(style.images(cats), pairs, composites[method], right, title, path))
 
 
