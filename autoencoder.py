@@ -8,8 +8,8 @@
     python autoencoder.py --seeds 5 --out runs/seeds           # mean and spread
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
-Expect a test MSE of about 0.014 (PCA: 0.005). The best preset takes several
-times as long."""
+Expect a test MSE of about 0.014 (PCA: 0.005). The best preset takes longer.
+Options, in this order: data, training, where it is made and written."""
 
 from dataclasses import dataclass
 from pathlib import Path

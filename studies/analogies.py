@@ -369,6 +369,7 @@ def vary_thresholds(styles: dict[str, Style]) -> dict[str, dict[str, float]]:
         rates = {style: score(made[style], each, "cats")["top1"].mean().item() for style, each in styles.items()}
         found[f"{name} {value:g}"] = rates | {"mean": float(np.mean([*rates.values()]))}
         print(name, value, {style: round(rate, 3) for style, rate in found[f"{name} {value:g}"].items()}, flush=True)
+    transplant.taken_apart.cache_clear()
     return found
 
 

@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -50,10 +51,16 @@ class Config:
         cli.require_range(1, 10**6, workers=self.workers, steps=self.steps)
 
 
+def start_worker() -> None:
+    """Leave Ctrl-C to the parent, which ends its workers, and end when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    watch = lambda: (multiprocessing.parent_process().join(), os._exit(1))
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def in_processes(trials: dict[Key, Trial], workers: int) -> Iterator[tuple[Key, dict]]:
     """Each trial's metrics as they come. A process opens the pictures once, for all its trials."""
-    ignored = signal.SIGINT, signal.SIG_IGN  # Ctrl-C is for the parent, which ends its workers
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), signal.signal, ignored) as pool:
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker) as pool:
         futures = {pool.submit(measure, trial): key for key, trial in trials.items()}
         try:
             for future in as_completed(futures):
@@ -92,22 +99,13 @@ def on_ray(trials: dict[Key, Trial]) -> Iterator[tuple[Key, dict]]:
         ray.shutdown()
 
 
-def stored(path: Path, trial: Trial) -> dict | None:
-    """The metrics in the file of a finished trial; None if it is missing, damaged, or another trial's."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return content["metrics"] if content["trial"] == trial.recorded() else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
 def compute(trials: dict[Key, Trial], config: Config) -> dict[Key, dict]:
     """The metrics of all trials. Each is kept in a file that its settings name, and not computed again."""
     folder = config.out / "trials"
     digests = {key: hashlib.sha256(json.dumps(trial.recorded()).encode()).hexdigest() for key, trial in trials.items()}
     paths = {key: folder / f"{digest[:16]}.json" for key, digest in digests.items()}
-    results = {key: stored(paths[key], trial) for key, trial in trials.items()}
-    missing = {key: trial for key, trial in trials.items() if results[key] is None}
+    results = {key: runs.read_json(path, "remove it")["metrics"] for key, path in paths.items() if path.exists()}
+    missing = {key: trial for key, trial in trials.items() if key not in results}
     print(f"{len(trials) - len(missing)} of {len(trials)} trials are on file in {folder}")
     workers = config.workers or os.cpu_count()
     with contextlib.closing(on_ray(missing) if config.ray else in_processes(missing, workers)) as computed:
