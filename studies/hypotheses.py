@@ -103,7 +103,7 @@ EXPERIMENTS = {
         "happy or sad": EMOTIONS | {"classes": "two emotions"},
         "seven emotions": EMOTIONS,
     }, (
-        H("2f.1", "a harder classification makes for better features",
+        H("2f.1", "a harder classification lowers the error more than an easy one",
            "mse", "seven emotions", "lower", "happy or sad"),
         H("2f.1", "a hard classification benefits the autoencoder", "mse", "seven emotions", "lower", "none"),
     )),
