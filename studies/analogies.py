@@ -40,6 +40,7 @@ SHIFT = 2  # pixels: a perfect answer so far off is no longer the nearest in a s
 FITTED, RETOUCHED = 96, 200  # analogies of a style that pastes are chosen by, and that retouching is learned on
 COURSEWORK, PASTE, TRANSPLANT, PIXELS = "coursework's network", "masked paste", "transplant", "pixel arithmetic"
 ARITHMETIC = {  # by method: the space, and how the attribute is found
+    f"{PIXELS}, mean difference": ("pixels", "mean"),
     "PCA arithmetic": ("PCA", "difference"),
     COURSEWORK: ("coursework", "difference"),
     f"{COURSEWORK}, mean difference": ("coursework", "mean"),
@@ -126,7 +127,7 @@ def spaces_without(config: Config, style: str, fold: int) -> dict:
     pca = training.fit_pca(data.split(data.load_styles(options), options).train.images, config.latent)
     models = {preset: networks.load(training_of(config, style, fold, preset).out) for preset in ("coursework", "best")}
     spaces = {preset: partial(arithmetic.network_space, model) for preset, model in models.items()}
-    return {"PCA": partial(arithmetic.pca_space, pca=pca), **spaces}
+    return {"PCA": partial(arithmetic.pca_space, pca=pca), "pixels": arithmetic.pixel_space, **spaces}
 
 
 def compose_by_arithmetic(config: Config, style: Style, family: str) -> dict[str, torch.Tensor]:

@@ -140,7 +140,7 @@ def test_a_paste_is_chosen_without_the_style_and_without_the_answer(monkeypatch)
 
 
 def test_arithmetic_never_looks_at_the_answer(monkeypatch):
-    spaces = dict.fromkeys(("PCA", "coursework", "best"), arithmetic.pixel_space)
+    spaces = dict.fromkeys(("PCA", "pixels", "coursework", "best"), arithmetic.pixel_space)
     monkeypatch.setattr(analogies, "spaces_without", lambda config, style, fold: spaces)
     style = style_of("made")
     styles = style, with_picture(style, CATS[3], 0)
@@ -192,7 +192,7 @@ def test_targets_are_drawn_and_their_changes_recorded(tmp_path, monkeypatch):
 @pytest.mark.long
 def test_a_tiny_benchmark(tmp_path):
     rows = analogies.main(Config(count=8, epochs=1, steps=2, out=tmp_path, plots=tmp_path / "plots"))["rows"]
-    assert len(rows) == 3 * (12 + 9) and len([*(tmp_path / "plots").glob("analogies_*.png")]) == 9
+    assert len(rows) == 3 * (13 + 9) and len([*(tmp_path / "plots").glob("analogies_*.png")]) == 9
     top1 = analogies.main(Config(thresholds=True, out=tmp_path / "thresholds"))["top1"]
     *found, mean = top1.pop("EDGES 8").values()
     rates = [row["top1"]["mean"] for row in rows if (row["family"], row["method"]) == ("cats", "transplant")]
