@@ -139,9 +139,8 @@ def test_help_lists_every_option(command, script):
 def test_a_mistyped_option_and_help_on_a_terminal_of_80_columns(tmp_path, arguments, status, message):
     pty = pytest.importorskip("pty", reason="not on Windows")
     ours, theirs = pty.openpty()
-    result = subprocess.Popen(
-        [sys.executable, ROOT / "data.py", *arguments], cwd=tmp_path, stdout=theirs, stderr=theirs
-    )
+    command = [sys.executable, ROOT / "data.py", *arguments]
+    result = subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
     with contextlib.suppress(OSError):  # at its end, Linux
@@ -149,6 +148,7 @@ def test_a_mistyped_option_and_help_on_a_terminal_of_80_columns(tmp_path, argume
             shown += part
     lines = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
     assert result.wait() == status and max(map(len, lines)) <= 80 and any(message in line for line in lines)
+    assert lines[0] == "loading PyTorch: a few seconds"
 
 
 def test_a_machine_without_a_home_gets_one_and_one_without_packages_a_line(monkeypatch, capsys):
