@@ -72,7 +72,7 @@ def network_label(metrics: dict) -> str:
     """What the figure calls a network."""
     names = dict.fromkeys(("residual", "informed"), "best preset") | {"convolutional": "coursework's network"}
     name = names.get(metrics["network"], Path(metrics["network"]).name)
-    name += ",\ntrained like the best preset" if metrics["preset"] == "best" and name != "best preset" else ""
+    name += ",\ntrained as the best preset" if metrics["preset"] == "best" and name != "best preset" else ""
     return f"{name}\ntest MSE {metrics['test_mse']:.4f}"
 
 

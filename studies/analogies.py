@@ -363,13 +363,14 @@ def vary_thresholds(styles: dict[str, Style]) -> dict[str, dict[str, float]]:
     found, usual = {}, {name: value for name, value in vars(transplant).items() if isinstance(value, (int, float))}
     for name, factor in [("EDGES", 1), *product(usual, (0.5, 2))]:
         value = type(usual[name])(min(usual[name] * factor, 1.0 if usual[name] < 1 else 1000))
+        label = "as it is" if factor == 1 else f"{name} {value:g}"
         setattr(transplant, name, value)
         transplant.taken_apart.cache_clear()
         made = {style: transplant.transplant(*each.parts("cats")[:3]) for style, each in styles.items()}
         setattr(transplant, name, usual[name])
         rates = {style: score(made[style], each, "cats")["top1"].mean().item() for style, each in styles.items()}
-        found[f"{name} {value:g}"] = rates | {"mean": float(np.mean([*rates.values()]))}
-        print(name, value, {style: round(rate, 3) for style, rate in found[f"{name} {value:g}"].items()}, flush=True)
+        found[label] = rates | {"mean": float(np.mean([*rates.values()]))}
+        print(label, {style: round(rate, 3) for style, rate in found[label].items()}, flush=True)
     transplant.taken_apart.cache_clear()
     return found
 

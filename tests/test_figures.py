@@ -83,7 +83,7 @@ def test_part_1_draws_pictures_and_what_pca_and_the_networks_make_of_them(made, 
     expected = {
         "picture": images,
         "PCA, 3 components\ntest MSE 2.0000": training.pca_reconstructions(pca, images),
-        "mine.py:Mine,\ntrained like the best preset\ntest MSE 4.0000": decode_all(other, encode_all(other, images)),
+        "mine.py:Mine,\ntrained as the best preset\ntest MSE 4.0000": decode_all(other, encode_all(other, images)),
         "coursework's network\ntest MSE 1.0000": decode_all(own, encode_all(own, images)),
     }
     assert [label for label, _ in drawn["rows"]] == [*expected]
