@@ -106,11 +106,11 @@ def evaluate(config: Config) -> dict:
     """Test the network of a finished run again. Returns its test numbers; writes nothing."""
     from lab import pretrained
 
-    model, options = pretrained.reopen(config)
+    model, options, record = pretrained.reopen(config)
     splits = data.load(options)
     trained = training.reopened(model, options, splits)
     numbers = training.errors(trained, splits.test, options.refine_steps)
-    return pretrained.compare(config.evaluate, numbers, splits.pictures)
+    return pretrained.compare(config.evaluate, numbers, record, splits.pictures)
 
 
 def main(config: Config) -> dict:

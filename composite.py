@@ -22,7 +22,7 @@ from lab import cli  # before torch: lab sets the environment
 import torch
 
 import data
-from lab import arithmetic, classes, figures, names, networks, pretrained, runs, training
+from lab import arithmetic, classes, figures, names, pretrained, runs, training
 from lab.arithmetic import STEPS, Equation, Space, compose
 from lab.cli import UserError
 from lab.classes import MultiTaskAutoencoder
@@ -73,10 +73,8 @@ def open_network(config: Config) -> tuple[Autoencoder, DataOptions, Path]:
     own, ready = Path("runs/autoencoder"), pretrained.folder_of("coursework")
     folder = config.model or (own if (own / runs.METRICS).exists() else ready)
     folder /= "" if config.seed is None else f"seed-{config.seed}"
-    if runs.is_unfinished(folder):
-        raise UserError(f"the training in {folder} is not finished; --resume it, or give another --model")
-    model, options = networks.load(folder, config.network), pretrained.recorded_options(folder)
-    metrics, made = runs.read_json(folder / runs.METRICS, "give another --model"), runs.read_run(folder)["config"]
+    model, options, metrics = pretrained.open_run(folder, config.network)
+    made = runs.read_run(folder)["config"]
     length = next(f"{made[unit]} {unit}" for unit in ("epochs", "steps") if made.get(unit))
     beside = f"PCA {metrics['pca_mse']:.4f}, mean image {metrics['mean_image_mse']:.4f}"
     print(f"network: {folder}, {length}, test MSE {metrics['test_mse']:.4f}, {beside}")

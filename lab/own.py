@@ -1,5 +1,6 @@
 """The user's own pictures: a parquet file with `image` and `text`, or a folder of pictures."""
 
+import csv
 import io
 import json
 import os
@@ -10,12 +11,11 @@ from typing import Callable
 import numpy as np
 import pyarrow
 from PIL import Image
-from pyarrow import csv, parquet
-from pyarrow import json as json_lines
+from pyarrow import parquet
 
 from lab.cli import UserError
 from lab.names import code_of, names_by_code
-from lab.sources import FORMATS, SOURCES, Row
+from lab.sources import FORMATS, Row
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 PARTS = {"train", "training", "test", "val", "valid", "validation", "dev"}  # folders of a split, not of a class
@@ -46,22 +46,16 @@ def encoded_picture(scalar: pyarrow.Scalar, folder: Path) -> bytes:
         cell = cell.get("bytes") or cell.get("path")
     if isinstance(cell, list):
         return encoded_pixels(cell)
-    if isinstance(cell, str) and cell:
-        return (folder / cell).read_bytes()
-    if not isinstance(cell, bytes) or not cell:
-        raise ValueError(f"its image is {type(cell).__name__}, not an encoded picture")
-    return cell
+    return (folder / cell).read_bytes() if isinstance(cell, str) else cell
 
 
 def read_table(path: Path) -> pyarrow.Table:
     """A metadata.csv, a metadata.jsonl or a parquet file. Raises pyarrow's errors, OSError, UnicodeError."""
     if path.name not in METADATA:
         return parquet.read_table(pyarrow.OSFile(str(path)))  # a mere string may be taken for an address
-    content = io.BytesIO(path.read_text(encoding="utf-8-sig").encode())
-    if path.suffix == ".jsonl":
-        return json_lines.read_json(content)
-    strings = csv.ConvertOptions(column_types=dict.fromkeys(("file_name", "text"), pyarrow.string()))
-    return csv.read_csv(content, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=strings)
+    text = path.read_text(encoding="utf-8-sig")
+    lines = map(json.loads, filter(str.strip, text.split("\n")))
+    return pyarrow.Table.from_pylist([*(lines if path.suffix == ".jsonl" else csv.DictReader(io.StringIO(text)))])
 
 
 def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
@@ -69,15 +63,6 @@ def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
     about = json.loads((schema.metadata or {}).get(b"huggingface", "{}"))
     features = about.get("info", {}).get("features", {}).items()
     return {name: {str(i): k for i, k in enumerate(f["names"])} for name, f in features if "names" in f}
-
-
-def rows_of(source: str) -> list[Row]:
-    """The rows of a table or a folder. Raises UserError."""
-    path = Path(source).expanduser()
-    if not source or not path.exists():
-        choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
-        raise UserError(f"--source {source!r} does not exist; take {choices}")
-    return folder_rows(path) if path.is_dir() else table_rows(path)
 
 
 def table_rows(path: Path) -> list[Row]:

