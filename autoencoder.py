@@ -11,9 +11,11 @@ Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
 Expect a test MSE of about 0.014 (PCA: 0.005). The best preset takes longer.
 Options, in this order: data, training, where it is made and written."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))  # `python -I` leaves it out
 from lab import cli  # before torch: lab sets the environment
 
 import data

@@ -13,10 +13,12 @@ Expect an MSE to the true picture of about 0.026; the unchanged target's is
 0.041, PCA's is like the network's."""
 
 import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+sys.path.insert(0, str(Path(__file__).parent))  # `python -I` leaves it out
 from lab import cli  # before torch: lab sets the environment
 
 import torch
@@ -26,7 +28,7 @@ from lab import arithmetic, classes, figures, names, pretrained, runs, training
 from lab.arithmetic import STEPS, Equation, Space, compose
 from lab.cli import UserError
 from lab.classes import MultiTaskAutoencoder
-from lab.networks import Autoencoder, encode_all
+from lab.networks import WEIGHTS, Autoencoder, encode_all
 from lab.options import DataOptions
 from lab.pictures import Pictures, Splits, to_float
 
@@ -52,7 +54,7 @@ class Config:
     strength: float = 1.0  # how much of the attribute is added
 
     source: str | None = None  # twemoji, openmoji, noto, hub, or the path of your own; default: the network's
-    model: Path | None = None  # folder of a trained network; default: runs/autoencoder, or else pretrained/coursework
+    model: Path | None = None  # network: a folder or hub:owner/name; default: runs/autoencoder or pretrained/coursework
     network: str | None = None  # your own network in --model, as my_file.py:MyClass
     seed: int | None = None  # take the network in seed-N below --model
     seeds: int | None = None  # number of such networks, from seed 0; prints mean and standard deviation
@@ -68,10 +70,22 @@ class Config:
             raise UserError("--seeds needs --model, the folder of the networks, and --out")
 
 
+def downloaded(name: str) -> Path:
+    """The folder of a network on the Hugging Face Hub, `owner/name`, which is downloaded once. Raises UserError."""
+    from huggingface_hub import snapshot_download  # takes a second
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", WEIGHTS]))
+    except Exception as error:  # the client also raises errors of its HTTP library
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"hub:{name} cannot be downloaded ({reason}); check the name and the network") from None
+
+
 def open_network(config: Config) -> tuple[Autoencoder, DataOptions, Path]:
     """The network, what it was trained on, and its folder. Prints which it is. Raises UserError."""
-    own, ready = Path("runs/autoencoder"), pretrained.folder_of("coursework")
-    folder = config.model or (own if (own / runs.METRICS).exists() else ready)
+    own, model = Path("runs/autoencoder"), (config.model or Path()).as_posix()
+    default = own if (own / runs.METRICS).exists() else pretrained.folder_of("coursework")
+    folder = downloaded(model[4:]) if model.startswith("hub:") else config.model or default
     folder /= "" if config.seed is None else f"seed-{config.seed}"
     model, options, metrics = pretrained.open_run(folder, config.network)
     made = runs.read_run(folder)["config"]
@@ -96,7 +110,8 @@ def resolve_folders(config: Config, pictures: Pictures, equation: Equation, mode
     parts = [name for role, name in asked.items() if name != names.normalise(getattr(Config, role))]
     parts += [config.method] if config.method != Config.method else []
     parts += [f"strength {config.strength:g}"] if config.strength != Config.strength else []
-    parts += [str(model)] if config.model else []
+    parts += [str(config.model)] if config.model else []
+    parts += [] if config.seed is None else [f"seed {config.seed}"]
     parts += [Path(pictures.source).name] if pictures.source != own_source else []
     slug = re.sub(r"[^\w.+-]+", "-", " ".join(parts))
     out = config.out or Path("runs") / "-".join(filter(None, ["composite", slug]))

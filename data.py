@@ -4,12 +4,14 @@ python data.py                             # counts, plots/contact_sheet.png
 python data.py --source openmoji --also twemoji   # with a second style
 python data.py --source hub                # the coursework's own dataset"""
 
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterator, Sequence
 
+sys.path.insert(0, str(Path(__file__).parent))  # `python -I` leaves it out
 from lab import cli, sources  # before torch: lab sets the environment
 
 import torch
@@ -105,16 +107,15 @@ def expand(pictures: Pictures, indices: torch.Tensor, options: DataOptions, part
 
 
 def split_names(keys: Sequence[str], seed: int) -> list[set[str]]:
-    """The distinct keys in random order, dealt out 60/20/20.
-    Keys with equally many pictures are dealt together. Otherwise chance alone decides how many of the few sextets of
-    skin-tone twins are tested on, and with them the size of the test set."""
+    """The distinct keys in random order, dealt out 60/20/20. Keys with equally many pictures are dealt together: else
+    chance alone decides how many of the few sextets of skin-tone twins are tested on, and so the size of the test."""
     distinct, sizes = sorted(set(keys)), Counter(keys)
     shuffled = [distinct[i] for i in torch.randperm(len(distinct), generator=generator(SPLIT, seed))]
     shuffled.sort(key=sizes.get)
     return [{key for i, key in enumerate(shuffled) if i % 5 in places} for places in ((0, 2, 4), (1,), (3,))]
 
 
-def copied(pictures: Pictures, parts: dict[str, set[int]], options: DataOptions, fold: str = "") -> dict:
+def parts_by_style(pictures: Pictures, parts: dict[str, set[int]], options: DataOptions, fold: str = "") -> dict:
     """Each style's images of each part: the part's pictures, which are given by index, and their copies."""
     result = {}
     for style in dict.fromkeys(pictures.styles):
@@ -131,7 +132,7 @@ def split_unseen(pictures: Pictures, options: DataOptions) -> dict[str, list[Par
     _, *held_out = split_names(pictures.own.keys, options.seed)
     val, test = ({i for i, key in enumerate(pictures.keys) if key in keys} for keys in held_out)
     train = {*range(len(pictures))} - val - test - pictures.related(val | test)
-    return copied(pictures, {"train": train, "val": val - pictures.related(test), "test": test}, options)
+    return parts_by_style(pictures, {"train": train, "val": val - pictures.related(test), "test": test}, options)
 
 
 def split_coursework(pictures: Pictures, options: DataOptions) -> dict[str, list[Part]]:
@@ -179,7 +180,7 @@ def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count:
         if tested.isdisjoint(pictures.of_style(pictures.source).tolist()):
             raise UserError(f"a fold has no emoji of {pictures.source}, which has too few; leave the other styles out")
         parts = {"train": {*range(len(pictures))} - pictures.related(tested), "val": set(), "test": tested}
-        yield assemble(pictures, copied(pictures, parts, options, f"fold {k} "), options)
+        yield assemble(pictures, parts_by_style(pictures, parts, options, f"fold {k} "), options)
 
 
 def load(options: DataOptions) -> Splits:

@@ -9,11 +9,13 @@ contacts no other machine, and uploads go to a temporary folder that is removed 
 import contextlib
 import os
 import socket
+import sys
 import tempfile
 import threading
 from dataclasses import dataclass
 from typing import Iterator
 
+sys.path.insert(0, os.path.dirname(__file__))  # `python -I` leaves it out
 from lab import cli
 from lab.cli import UserError
 

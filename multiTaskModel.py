@@ -9,11 +9,13 @@ The loss is MSE + 0.5 x cross-entropy. Writes runs/multitask/ and
 plots/multitask_*.png. Expect accuracy 1.0: copies of the test emoji are in
 training. Options, in this order: data, training, where it is made and written."""
 
+import sys
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
+sys.path.insert(0, str(Path(__file__).parent))  # `python -I` leaves it out
 from lab import cli  # before torch: lab sets the environment
 
 import numpy as np

@@ -11,6 +11,7 @@ A published figure holds the sha256 of the record that it shows, and --check com
 
 import hashlib
 import re
+import sys
 from dataclasses import dataclass
 from operator import truediv
 from pathlib import Path
@@ -19,6 +20,7 @@ from statistics import mean, stdev
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+sys.path.insert(0, str(Path(__file__).parent))  # `python -I` leaves it out
 from lab import cli, runs
 from lab.cli import UserError
 from lab.sources import STYLES

@@ -42,8 +42,7 @@ def encoded_pixels(cell: list) -> bytes:
 def encoded_picture(scalar: pyarrow.Scalar, folder: Path) -> bytes:
     """The picture in a cell of a table in `folder`: bytes, a path, both in a struct, or pixels. Raises anything."""
     cell = scalar.as_py()
-    if isinstance(cell, dict):
-        cell = cell.get("bytes") or cell.get("path")
+    cell = (cell.get("bytes") or cell.get("path")) if isinstance(cell, dict) else cell
     if isinstance(cell, list):
         return encoded_pixels(cell)
     return (folder / cell).read_bytes() if isinstance(cell, str) else cell

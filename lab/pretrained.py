@@ -106,19 +106,15 @@ def recorded_options(folder: Path, kind: type = DataOptions) -> DataOptions:
 
 def open_run(folder: Path, own: str | None, kind: type = DataOptions) -> tuple[Autoencoder, DataOptions, dict]:
     """The network of the finished run in `folder`, its options and its metrics. Raises UserError."""
-    if runs.is_unfinished(folder):
-        raise UserError(f"the training in {folder} is not finished; --resume it, or give another folder")
     model, options = networks.load(folder, own), recorded_options(folder, kind)
     return model, options, runs.read_json(folder / runs.METRICS, "give the folder of a finished run")
 
 
 def reopen(config: TrainingRun) -> tuple[Autoencoder, TrainingRun, dict]:
     """The same of the run in `config.evaluate`. Raises UserError for options that are not from its record."""
-    names = [field.name for field in fields(config) if field.name not in WITH_EVALUATE]
-    given = [name for name in names if getattr(config, name) != getattr(type(config), name)]
-    if given:
-        names = " and ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise UserError(f"--evaluate takes all options from the record in {config.evaluate}; leave {names} out")
+    given = {field.name for field in fields(config) if getattr(config, field.name) != getattr(type(config), field.name)}
+    if given := " and ".join(sorted(f"--{name.replace('_', '-')}" for name in given - WITH_EVALUATE)):
+        raise UserError(f"--evaluate takes all options from the record in {config.evaluate}; leave {given} out")
     model, options, metrics = open_run(config.evaluate, config.network, type(config))
     source = options.source if config.source == type(config).source else config.source
     return model, resolve_defaults(replace(options, source=source)), metrics
@@ -140,8 +136,7 @@ def compare(folder: Path, numbers: dict[str, float], record: dict, pictures: Pic
 
 
 def load_reference(folder: Path, config: TrainingRun, pictures: Pictures) -> tuple[Autoencoder, dict]:
-    """The network in `folder` and its metrics, to show beside that of `config`: tested on the same images.
-    Raises UserError for a network of other data or an unfinished run."""
+    """The network in `folder` and its metrics, to show beside that of `config`. Raises UserError if its data differ."""
     model, there, metrics = open_run(folder, config.network)
     asked = vars(config) | {"keyword": pictures.keyword, "source": resolve_source(pictures.source)}
     names = [field.name for field in fields(DataOptions) if field.name not in ("also", "hold_out_style")]  # untested

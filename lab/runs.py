@@ -37,8 +37,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def command_line() -> str:
     """The command that started this process, as a user types it."""
-    module = sys.modules["__main__"].__spec__
-    return " ".join(["python", *(["-m", module.name] if module else sys.argv[:1]), *sys.argv[1:]])
+    return " ".join(["python", *sys.orig_argv[1:]])
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -113,8 +112,7 @@ class Run:
             write_json(self.folder / RUN, self.about)
 
     def fault(self, others: list[str], resume: bool, overwrite: bool) -> str:
-        """Why the folder, which has the files `others`, cannot have this run; empty if it can. Says if a run that is
-        resumed was started on another machine."""
+        """Why the folder, which has the files `others`, cannot have this run; empty if it can."""
         there, unfinished = read_run(self.folder), is_unfinished(self.folder)
         if resume and not unfinished:
             return "no unfinished run to resume; run without --resume"
@@ -233,8 +231,7 @@ class Checkpoint:
         self.due = started + (time.monotonic() - started) / SAVING_TIME
 
     def restore(self) -> int:
-        """Set everything to the state in the file. Returns the steps that were made.
-        Raises UserError for a damaged file, another run's, or tensors of other names or shapes."""
+        """Set everything to the state in the file, and return its steps. Raises UserError for one that does not fit."""
         try:
             with safe_open(self.path, "pt") as file:
                 tensors = {name: file.get_tensor(name).clone() for name in file.keys()}

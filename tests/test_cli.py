@@ -48,16 +48,16 @@ MISTAKES = [
     (autoencoder, f"{CATS} --out others --overwrite", "others holds other files (photo.png); give another --out"),
     (autoencoder, f"{CATS} --out text.txt", "text.txt"),
     (autoencoder, f"{CATS} --resume", "no unfinished run to resume"),
-    (autoencoder, "--evaluate tiny --epochs 3 --seed 1", "leave --seed and --epochs out"),
-    (autoencoder, "--evaluate tiny", "the training in tiny is not finished"),
+    (autoencoder, "--evaluate tiny --epochs 3 --seed 1", "leave --epochs and --seed out"),
+    (autoencoder, "--evaluate tiny", "give the folder of a finished run"),
     (autoencoder, f"{CATS} --reference {ROOT}/pretrained/best", "was trained on other data (--keyword face, not cat"),
     (multiTaskModel, "--classification-weight inf", "--classification-weight is inf; it must be at "),
     (multiTaskModel, "--keyword 'grinning face'", "class sad has 0 emoji (none) and needs 1"),
     (multiTaskModel, "--augment adversarial", "only for Part 1"),
     (composite, "--strength 1e30", "--strength is 1e+30; it must be at "),
     (composite, "--model others", "others holds no trained network"),
-    (composite, "--model hub:owner/name", "hub:owner/name holds no trained network"),
-    (composite, "--model tiny", "the training in tiny is not finished; --resume it"),
+    (composite, "--model hub:owner/name", "hub:owner/name cannot be downloaded"),
+    (composite, "--model tiny", "give the folder of a finished run"),
     (analogies, "--count 0", "--count is 0; it must be at "),
     (experiments, "latent --seeds 1", "--seeds is 1; it must be at "),
     (publish, "coursework", "runs/autoencoder"),
@@ -138,7 +138,7 @@ def test_help_lists_every_option(command, script):
 def test_a_mistyped_option_and_help_on_a_terminal_of_80_columns(tmp_path, arguments, status, message):
     pty = pytest.importorskip("pty", reason="not on Windows")
     ours, theirs = pty.openpty()
-    command = [sys.executable, ROOT / "data.py", *arguments]
+    command = [sys.executable, "-I", ROOT / "data.py", *arguments]  # the folder is not on its path
     result = subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""
@@ -172,4 +172,5 @@ def test_imports_run_down_and_lab_comes_before_torch():
         assert not {"studies", "page", *scripts} & {*imported(path)}, path
     for script, packages in scripts.items():
         assert not {*scripts} - {"data"} & {*packages}, script
+        assert "sys.path.insert(0," in (ROOT / f"{script}.py").read_text(), script
         assert next(name for name in packages if name in ("lab", "torch", "numpy", *scripts)) == "lab", script
