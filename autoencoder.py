@@ -9,7 +9,7 @@
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
 Expect a test MSE of about 0.014 (PCA: 0.005). The best preset takes longer.
-Options, in this order: data, training, where it is made and written."""
+Options: data (--source to --seed), training (to --refine-steps), then output."""
 
 import sys
 from dataclasses import dataclass
@@ -50,8 +50,7 @@ def rank(errors: dict[str, float]) -> str:
 def error_line(found: dict[str, float]) -> str:
     """Test errors for the terminal."""
     refined = f"with refined latents: {found['refined_mse']:.4f}, " if "refined_mse" in found else ""
-    pca = f"PCA, {found['pca_components']} components: {found['pca_mse']:.4f}"
-    baselines = f"{pca}, mean image: {found['mean_image_mse']:.4f}"
+    baselines = "PCA, {pca_components} components: {pca_mse:.4f}, mean image: {mean_image_mse:.4f}".format_map(found)
     return f"{found['test_mse']:.4f}, {refined}{baselines} (lower is better; {rank(found)})"
 
 
@@ -132,8 +131,7 @@ def main(config: Config) -> dict:
         networks.save(trained.model, splits.pictures, config.out)
         draw(trained, splits, metrics, references, config)
         own = "" if config.network in networks.ARCHITECTURES else f" --network {config.network}"
-        following = f"python composite.py --model {config.out}{own}"
-        print(f"record in {config.out}/, figures in {config.plots}/; next: {following}")
+        print(f"record in {config.out}, figures in {config.plots}; next: python composite.py --model {config.out}{own}")
         return run.finish(metrics)
 
 

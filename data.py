@@ -1,7 +1,6 @@
 """Emoji in, splits out: pictures are filtered, copied, augmented and split here.
 
 python data.py                             # counts, plots/contact_sheet.png
-python data.py --source openmoji --also twemoji   # with a second style
 python data.py --source hub                # the coursework's own dataset"""
 
 import sys
@@ -160,9 +159,8 @@ def split(pictures: Pictures, options: DataOptions) -> Splits:
     own, unseen = pictures.own, options.split == "unseen"
     emoji = len(set(own.keys)) if unseen else len(own)
     if emoji < FEWEST:
-        found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}"
-        found += f", of {emoji} emoji (a shared name or look counts as one)" if unseen else ""
-        raise UserError(f"{found}; --split {options.split} needs {FEWEST}")
+        found = f"{len(own)} pictures in {own.source}" + f", of {emoji} emoji (twins and look-alikes are one)" * unseen
+        raise UserError(f"--keyword {own.keyword!r} finds {found}; --split {options.split} needs {FEWEST}")
     return assemble(pictures, (split_unseen if unseen else split_coursework)(pictures, options), options)
 
 

@@ -6,8 +6,8 @@
     python multiTaskModel.py --evaluate pretrained/multitask   # test it again
 
 The loss is MSE + 0.5 x cross-entropy. Writes runs/multitask/ and
-plots/multitask_*.png. Expect accuracy 1.0: copies of the test emoji are in
-training. Options, in this order: data, training, where it is made and written."""
+plots/multitask_*.png. Expect accuracy 1.0: training has copies of test emoji.
+Options: data (--source to --seed), training (to --refine-steps), then output."""
 
 import sys
 from dataclasses import dataclass, replace

@@ -18,7 +18,6 @@ TRAIN, VAL, REFERENCE = "#1f77b4", "#d95f02", "#777777"
 CLASSES = (VAL, TRAIN)
 COLORS = (TRAIN, VAL, "#2ca02c", "#9467bd", "#8c564b")  # of an experiment's settings
 PANEL, THUMBNAIL = 5.0, 0.34  # sides of a map of latents and of a picture on it, in inches
-DOTS = "one per split (grey), mean and 95% interval before Holm's correction (black)"
 
 
 def new_figure(width: float, height: float, **options):
@@ -280,7 +279,8 @@ def experiment(rows: list[dict], judged: list[dict], varied: str, path: Path) ->
     *panels, below = right.subplots(len(heights), 1, height_ratios=heights)
     for axes, (label, members) in zip(panels, groups.items()):
         differences(axes, members, label)
-    right.suptitle(f"after training: {DOTS}", fontsize=8)
+    dots = "one per split (grey), mean and 95% interval before Holm's correction (black)"
+    right.suptitle(f"after training: {dots}", fontsize=8)
     below.axis("off")
     style = {"ncols": 2, "frameon": False, "fontsize": 8, "title_fontsize": 8, "loc": "center"}
     below.legend(lines.values(), lines, title=varied, **style)

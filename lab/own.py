@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from lab.cli import UserError
 from lab.names import code_of, names_by_code
-from lab.sources import FORMATS, Row
+from lab.sources import FORMATS, SOURCES, Row
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 PARTS = {"train", "training", "test", "val", "valid", "validation", "dev"}  # folders of a split, not of a class
@@ -66,6 +66,9 @@ def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
 
 def table_rows(path: Path) -> list[Row]:
     """Rows of a table: `image`, or for metadata `file_name`, and `text` or else class labels. Raises UserError."""
+    if not path.exists():
+        choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
+        raise UserError(f"--source {str(path)!r} does not exist; take {choices}")
     image = "file_name" if path.name in METADATA else "image"
     try:
         table = read_table(path)

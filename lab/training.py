@@ -67,10 +67,9 @@ def mean_losses(batches: list[tuple[dict[str, torch.Tensor], int]]) -> dict[str,
 @torch.no_grad()
 def evaluate(model: nn.Module, part: Part, loss_function: LossFunction) -> dict[str, float]:
     """The losses per image of `part`, without dropout, in float32."""
-    losses, device = [], next(model.eval().parameters()).device
-    for images, emoji in part.batches(256):
-        losses.append((loss_function(model, to_float(images.to(device)), emoji.to(device)), len(images)))
-    return mean_losses(losses)
+    device = next(model.eval().parameters()).device
+    batches = ((to_float(images.to(device)), emoji.to(device)) for images, emoji in part.batches(256))
+    return mean_losses([(loss_function(model, *batch), len(batch[0])) for batch in batches])
 
 
 def train(

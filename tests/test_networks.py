@@ -217,7 +217,7 @@ def test_what_is_wrong_with_ones_own_network_is_one_line_before_the_training(com
     assert (tmp_path / "runs").exists() == (name == "while it is trained")
 
 
-def test_the_vae_of_the_docs(command, tmp_path, drawn):
+def test_the_vae_of_the_docs(command, tmp_path, drawn, monkeypatch):
     """Trained, opened for each script only when it is named, and in Part 2."""
     example = (ROOT / "docs/extending.md").read_text().partition("A variational autoencoder:\n\n```python\n")[2]
     (tmp_path / "vae.py").write_text(example.partition("```")[0])
@@ -226,7 +226,8 @@ def test_the_vae_of_the_docs(command, tmp_path, drawn):
     record = json.loads((tmp_path / "run/metrics.json").read_text())
     status, output, error = command(autoencoder, "--evaluate", "run", "--network", f"{tmp_path}/vae.py:VAE")
     assert status == 0 and f"{record['test_mse']:.4f}, on record {record['test_mse']:.4f}" in output, error
-    composite.open_network(composite.Config(model=Path("run"), network=own[1]))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **options: tmp_path / name)
+    composite.open_network(composite.Config(model=Path("hub:run"), network=own[1]))
     assert_one_line(command(autoencoder, "--evaluate", "run"), "network 'VAE@")
     assert_one_line(command(autoencoder, *own, "--augment", "adversarial"), "adversarial trains with the MSE")
     assert command(multiTaskModel, *tiny, *own)[0] == 0
