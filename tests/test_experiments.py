@@ -229,18 +229,24 @@ def test_what_the_user_can_correct(tmp_path, monkeypatch):
             experiments.main(config(tmp_path, **options))
 
 
-PAIR = {("a", seed): trial_of(CLASSIFIER | TINY, steps=2, seed=seed) for seed in (0, 1)}
+FOUR = {("a", seed): trial_of(CLASSIFIER | TINY, steps=2, seed=seed) for seed in range(4)}
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("where", ["processes", "ray"])
 def test_workers_compute_what_one_process_does(where, monkeypatch):
+    """On Ray on two nodes, of which one is killed after the first trial."""
     if where == "ray":
-        pytest.importorskip("ray", reason="optional: requirements-ray.txt")
-        monkeypatch.setenv("RAY_ADDRESS", "local")
-    computed = experiments.on_ray(PAIR) if where == "ray" else experiments.in_processes(PAIR, 2)
-    for key, metrics in computed:
-        assert {**metrics, "seconds": 0} == {**measure(PAIR[key]), "seconds": 0}
+        utilities = pytest.importorskip("ray.cluster_utils", reason="optional: requirements-ray.txt")
+        cluster = utilities.Cluster(True, head_node_args={"num_cpus": 1})
+        second = cluster.add_node(num_cpus=1)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    found = {}
+    for key, metrics in experiments.on_ray(FOUR) if where == "ray" else experiments.in_processes(FOUR, 2):
+        if where == "ray" and not found:
+            cluster.remove_node(second, allow_graceful=False)
+        found[key] = {**metrics, "seconds": 0}
+    assert found == {key: {**measure(trial), "seconds": 0} for key, trial in FOUR.items()}
 
 
 @pytest.mark.long

@@ -138,11 +138,7 @@ REFUSED = [  # a file, what is in it, and the message
     ("own.parquet", table(image=["a.png"], text=["face"]), r"own.parquet \('face'\) is missing .*a.png"),
     ("own.parquet", b"no parquet", f"own.parquet cannot be read .*; {NEEDS}"),
     ("own/metadata.csv", b"file_name,text\nx.png,face", r"own/x.png \('face'\) is missing"),
-    (
-        "own/metadata.csv",
-        b"file_name;label\nx.png;face",
-        "file_name;label.; it needs the columns `file_name` and `text`",
-    ),
+    ("own/metadata.csv", b"file_name;label\nx.png;face", "file_name;label.; it needs the columns `file_name`"),
     ("own/metadata.csv", b"file_name,text\nx.png,\xe9", "own/metadata.csv cannot be read .it is not UTF-8"),
     ("own/face.svg", b"<svg/>", "own has no PNG, .* or .parquet file; it has .svg"),
 ]
