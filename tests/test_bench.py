@@ -2,19 +2,18 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import data
-from lab import networks, runs, training
+from lab import networks, pretrained, runs, training
 from lab.cli import UserError
 from lab.options import DataOptions, TrainingRun
 from lab.sources import rows_of
 from studies import bench, plain, publish
-
-TINY = {"keyword": "cat face", "copies": 1, "epochs": 1, "latent": 4}
 
 
 def test_methods_take_turns_and_the_record_has_their_medians(monkeypatch, tmp_path):
@@ -49,15 +48,11 @@ def test_the_plain_implementation_has_our_number_of_images():
     assert len(plain.EmojiDataset(rows, 4)) == sum(map(len, (splits.train, splits.val, splits.test)))
 
 
-def test_a_run_is_published_in_half_its_size_or_refused(tmp_path):
-    options = training.resolve_options(TrainingRun(**TINY, out=tmp_path / "run", plots=tmp_path))
-    splits = data.load(options)
-    with runs.opened(options, splits.pictures) as run:
-        trained = training.fit(options, splits, run)
-        networks.save(trained.model, splits.pictures, options.out)
-        record = run.finish(training.errors(trained, splits.test, None))
-    config = publish.Config(network="coursework", run=options.out, out=tmp_path / "pretrained")
-    folder, exact = config.out / "coursework", load_file(options.out / networks.WEIGHTS)
+def test_a_run_is_published_in_half_its_size_or_refused(tiny_run, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    record, options = json.loads((run / runs.METRICS).read_text()), pretrained.recorded_options(run, TrainingRun)
+    config = publish.Config(network="coursework", run=run, out=tmp_path / "pretrained")
+    folder, exact, splits = config.out / "coursework", load_file(run / networks.WEIGHTS), data.load(options)
 
     publish.main(config)
     weights, text = load_file(folder / networks.WEIGHTS), (folder / "README.md").read_text()
@@ -65,10 +60,10 @@ def test_a_run_is_published_in_half_its_size_or_refused(tmp_path):
     published = training.reopened(networks.load(folder), options, splits)
     assert training.errors(published, splits.test, None)["test_mse"] == pytest.approx(record["test_mse"], rel=0.01)
     assert hashlib.sha256((folder / networks.WEIGHTS).read_bytes()).hexdigest() in text and "CC-BY 4.0" in text
-    runs.write_json(options.out / runs.RUN, {**runs.read_run(options.out), "source": "my pictures"})
+    runs.write_json(run / runs.RUN, {**runs.read_run(run), "source": "my pictures"})
     with pytest.raises(UserError, match="was trained on my pictures, which has no licence"):
         publish.main(config)
-    (options.out / runs.METRICS).unlink()
+    (run / runs.METRICS).unlink()
     with pytest.raises(UserError, match="first run `python autoencoder.py`"):
         publish.main(config)
 

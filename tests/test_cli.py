@@ -30,7 +30,6 @@ from studies import analogies, bench, experiments, publish
 SCRIPTS = (data, autoencoder, multiTaskModel, composite, analogies, bench, experiments, publish)
 CATS = "--keyword 'cat face' --copies 1 --epochs 1 --latent 4"
 
-
 MISTAKES = [
     (data, "--seed -1", "--seed is -1; it must be at "),
     (data, "--source auto", "--source 'auto' does not exist; take twemoji, openmoji"),

@@ -83,10 +83,8 @@ def test_the_composites_of_all_methods_with_their_scores(page):
 
 
 def test_emoji_by_all_their_names(page):
-    for names in (
-        ("😺", "heart eyes", ":grinning:"),
-        ("grinning cat", "Smiling face with heart-eyes", "grinning face"),
-    ):
+    today = ("grinning cat", "Smiling face with heart-eyes", "grinning face")
+    for names in (("😺", "heart eyes", ":grinning:"), today):
         assert ask(page, *names) == ask(page, *USUAL)
     answer = ask(page, "pizza", *USUAL[1:], network="best")
     assert "No true picture is known" in answer and "<b>target</b>\nslice of pizza" in answer and "MSE" not in answer

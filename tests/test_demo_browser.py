@@ -20,6 +20,8 @@ missing = pytest.mark.skipif(not (DRIVER and CHROMIUM), reason="Chromium and its
 pytestmark = [pytest.mark.browser, missing, pytest.mark.filterwarnings("ignore:::gradio.queueing")]
 SECONDS = 30  # at most for an answer
 WAIT = "appear"
+PASTE = """const done = arguments[0]; document.createElement("canvas").toBlob(blob =>
+    navigator.clipboard.write([new ClipboardItem({[blob.type]: blob})]).then(done, done));"""
 TABS = [("Reconstruct", "#reconstruction", "#emoji", "#map"), ("Happy or sad", "#classify", "#face", "#moods")]
 
 
@@ -130,7 +132,9 @@ def test_a_composite_from_fields_examples_and_styles(browser):
     until(browser, lambda: shown(browser, "#composite") == mended)  # the address keeps all fields
     wait(browser, "#target input").send_keys(Keys.CONTROL, "a")
     wait(browser, "#target input").send_keys("heart-eyes")
-    wait(browser, "ul[role=listbox] li", lambda name: "😍" in name.text)
+    name = wait(browser, "ul[role=listbox] li", lambda name: "😍" in name.text)
+    picture = browser.execute_script("return getComputedStyle(arguments[0], '::before').backgroundImage", name)
+    assert picture.endswith('/1f60d.png")')
     press(browser, "button.gallery-item", "🍕")
     until(browser, lambda: "<b>target</b>\nslice of pizza" in shown(browser, "#composite"))
     press(browser, "#random")
@@ -148,12 +152,19 @@ def test_the_tabs_with_pictures_of_ones_own(browser, tmp_path, name, answer, fie
     wait(browser, "button[role=tab][aria-selected=true]").send_keys(*[Keys.ARROW_RIGHT] * (1 + (name == TABS[1][0])))
     first = shown(browser, answer)
     upload = f"{field}-own input[type=file]"
-    browser.find_element("css selector", upload).send_keys(str(tmp_path / "green.png"))
+    if name == "Reconstruct":
+        browser.find_element("css selector", upload).send_keys(str(tmp_path / "green.png"))
+    else:
+        granted = {"permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+        browser.execute_cdp_cmd("Browser.grantPermissions", granted)
+        assert browser.execute_async_script(PASTE) is None
+        press(browser, f"{field}-own button[aria-label*=aste]")
     second = shown(browser, answer, first)
     assert "your picture" in second and "Your picture is used" in wait(browser, field).text
     assert not wait(browser, f"{field} input").is_enabled()
     press(browser, f"{field}-own button[aria-label*=emove]")
     assert shown(browser, answer, second) == first
+    press(browser, f"{field}-own button[aria-label='Upload file']")
     browser.find_element("css selector", upload).send_keys(str(tmp_path / "bad.png"))
     wait(browser, f"{field}-own", lambda own: "this picture cannot be opened" in own.text)
     press(browser, f"{field}-own button[aria-label*=emove]")
