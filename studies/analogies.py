@@ -11,8 +11,6 @@ thresholds were set with all three styles in sight. Eight composites of cats hav
 
 Writes runs/analogies/ and plots/analogies_*.png. Needs requirements-noto.txt. Networks are trained once, and kept."""
 
-import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
@@ -33,6 +31,7 @@ from lab.options import KEYWORD, TrainingRun
 from lab.pictures import Pictures, generator, seed_for, to_float
 from lab.sources import STYLES
 from studies import families
+from studies.experiments import process_pool
 from studies.families import FAMILIES, Analogies
 
 CATS, FOLDS = list(COUNTERPARTS), 3
@@ -389,7 +388,7 @@ def main(config: Config) -> dict:
         if config.thresholds:
             return run.finish({"top1": vary_thresholds(styles)})
         trainings = [training_of(config, *each) for each in product(styles, range(FOLDS), ("best", "coursework"))]
-        with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        with process_pool() as pool:
             list(pool.map(train_network, trainings))
             rows, (found, pastes) = [], compose_all(config, styles)
             print("retouching", flush=True)

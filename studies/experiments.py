@@ -22,6 +22,7 @@ from typing import Iterator, Literal
 
 import torch
 import tyro
+from tqdm import tqdm
 
 from lab import cli, figures, runs, training
 from lab.cli import UserError
@@ -54,17 +55,17 @@ class Config:
 def start_worker() -> None:
     """Leave Ctrl-C to the parent, which ends its workers, and end when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore
     watch = lambda: (multiprocessing.parent_process().join(), os._exit(1))
     threading.Thread(target=watch, daemon=True).start()
 
 
-def in_processes(trials: dict[Key, Trial], workers: int) -> Iterator[tuple[Key, dict]]:
-    """Each trial's metrics as they come. A process opens the pictures once, for all its trials."""
+@contextlib.contextmanager
+def process_pool(workers: int | None = None) -> Iterator[ProcessPoolExecutor]:
+    """Processes, by default one per core, that end with this one: at Ctrl-C at once. Raises UserError if one dies."""
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker) as pool:
-        futures = {pool.submit(measure, trial): key for key, trial in trials.items()}
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            yield pool
         except BrokenProcessPool:
             remedy = "what is finished is kept: run again with fewer --workers"
             raise UserError(f"a worker process died, perhaps of too little memory; {remedy}") from None
@@ -74,6 +75,14 @@ def in_processes(trials: dict[Key, Trial], workers: int) -> Iterator[tuple[Key, 
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def in_processes(trials: dict[Key, Trial], workers: int | None) -> Iterator[tuple[Key, dict]]:
+    """Each trial's metrics as they come. A process opens the pictures once, for all its trials."""
+    with process_pool(workers) as pool:
+        futures = {pool.submit(measure, trial): key for key, trial in trials.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 def on_ray(trials: dict[Key, Trial]) -> Iterator[tuple[Key, dict]]:
@@ -107,8 +116,7 @@ def compute(trials: dict[Key, Trial], config: Config) -> dict[Key, dict]:
     results = {key: runs.read_json(path, "remove it")["metrics"] for key, path in paths.items() if path.exists()}
     missing = {key: trial for key, trial in trials.items() if key not in results}
     print(f"{len(trials) - len(missing)} of {len(trials)} trials are on file in {folder}")
-    workers = config.workers or os.cpu_count()
-    with contextlib.closing(on_ray(missing) if config.ray else in_processes(missing, workers)) as computed:
+    with contextlib.closing(on_ray(missing) if config.ray else in_processes(missing, config.workers)) as computed:
         for key, metrics in computed:
             runs.write_json(paths[key], {"trial": trials[key].recorded(), "metrics": metrics})
             results[key] = metrics
