@@ -76,7 +76,9 @@ def nearest(query: str | None) -> list:
         find(query)
         return choices()
     except UserError:
-        return names.match(pictures("twemoji").names, names.normalise(query))[1] or choices()
+        labels = {name: label for label, name in choices()}
+        found = names.match(pictures("twemoji").names, names.normalise(query))[1]
+        return [(labels.get(name, name), name) for name in found] or choices()
 
 
 @cache

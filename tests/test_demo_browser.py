@@ -122,7 +122,7 @@ def test_a_composite_from_fields_examples_and_styles(browser):
     wait(browser, "#target", lambda field: "matches no emoji; did you mean" in field.text)
     browser.find_element("css selector", "h1").click()
     wait(browser, "#target input").click()
-    wait(browser, "ul[role=listbox] li", lambda name: name.text == "cat face").click()  # a suggestion
+    wait(browser, "ul[role=listbox] li", lambda name: name.text == "🐱 cat face · cat").click()  # a suggestion
     until(browser, lambda: "<b>target</b>\ncat face" in shown(browser, "#composite"))
     assert "matches no emoji" not in browser.find_element("css selector", "#target").text
     wait(browser, "#method input:checked").send_keys(Keys.ARROW_RIGHT)
