@@ -1,15 +1,13 @@
 """Part 1: a convolutional autoencoder, 64x64x3 pixels to 128 numbers and back.
 
     python autoencoder.py                # the coursework's order: copy, then split
-    python autoencoder.py --resume       # continue a killed run, bit for bit
     python autoencoder.py --split unseen --out runs/unseen     # split, then copy
     python autoencoder.py --preset best --split unseen --out runs/best
     python autoencoder.py --evaluate pretrained/coursework     # test it again
     python autoencoder.py --seeds 5 --out runs/seeds           # mean and spread
 
 Writes runs/autoencoder/ (record, weights, latents) and plots/autoencoder_*.png.
-Expect a test MSE of about 0.014 (PCA: 0.005). The best preset takes longer.
-Options: data (--source to --seed), training (to --refine-steps), then output."""
+Expect a test MSE of about 0.014 (PCA: 0.005). The best preset takes longer."""
 
 import sys
 from dataclasses import dataclass
@@ -21,13 +19,13 @@ from lab import cli  # before torch: lab sets the environment
 import data
 from lab import figures, networks, runs, training
 from lab.networks import Autoencoder, decode_all, encode_all
-from lab.options import TrainingRun
+from lab.options import RunOptions
 from lab.pictures import Splits
 from lab.training import Trained
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainingRun):
+class Config(RunOptions):
     """Train an autoencoder and print its test error next to those of PCA and of the mean image."""
 
     seeds: int | None = None  # number of runs, from seed 0, in folders below --out; prints mean and standard deviation

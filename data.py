@@ -82,8 +82,7 @@ def augment(images: torch.Tensor, seed: int) -> torch.Tensor:
 
     transform = v2.Compose([
         v2.RandomHorizontalFlip(),
-        # On the inverse, the corners that a rotation brings in are 0, and so become white without a seam.
-        v2.RandomInvert(1),
+        v2.RandomInvert(1),  # the corners that a rotation brings in are 0: so they become white, without a seam
         v2.RandomRotation(10, interpolation=v2.InterpolationMode.BILINEAR),  # degrees
         v2.RandomInvert(1),
         v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1),

@@ -77,8 +77,8 @@ def served(config: Config) -> Iterator[str]:
         try:
             _, address, _ = blocks.launch(
                 server_name="127.0.0.1", server_port=config.port,
-                max_file_size=LARGEST_UPLOAD, run_history=False, enable_monitoring=False, ssr_mode=False,
-                theme=show.THEME, css=show.STYLE + show.pictured(), footer_links=[], prevent_thread_lock=True, quiet=True,
+                max_file_size=LARGEST_UPLOAD, run_history=False, enable_monitoring=False, ssr_mode=False, quiet=True,
+                theme=show.THEME, css=show.STYLE + show.pictured(), footer_links=[], prevent_thread_lock=True,
                 head=f'<meta name="description" content="{DESCRIPTION}">', js=show.START,
             )  # fmt: skip
             yield address

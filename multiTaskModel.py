@@ -6,8 +6,7 @@
     python multiTaskModel.py --evaluate pretrained/multitask   # test it again
 
 The loss is MSE + 0.5 x cross-entropy. Writes runs/multitask/ and
-plots/multitask_*.png. Expect accuracy 1.0: training has copies of test emoji.
-Options: data (--source to --seed), training (to --refine-steps), then output."""
+plots/multitask_*.png. Expect accuracy 1.0: training has copies of test emoji."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from lab import classes, figures, networks, pretrained, runs, training
 from lab.classes import CLASSES, MultiTaskAutoencoder, MultiTaskLoss, class_probabilities
 from lab.cli import UserError
 from lab.networks import decode_all, encode_all
-from lab.options import TrainingRun
+from lab.options import RunOptions
 from lab.pictures import Pictures, Splits
 from lab.training import Trained
 
@@ -34,7 +33,7 @@ ABOUT = ("preset", "network", "split", "augment", "precision", "seed", "classifi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainingRun):
+class Config(RunOptions):
     """Train an autoencoder with a classifier; with --split unseen, test it on emoji that it has never seen."""
 
     copies: int | Literal["none"] = 50  # copies of each picture

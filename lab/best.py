@@ -11,7 +11,7 @@ from torch import nn
 
 from lab.cli import UserError
 from lab.networks import Autoencoder
-from lab.options import TrainingOptions, TrainingRun
+from lab.options import TrainingOptions, RunOptions
 from lab.pictures import SIZE
 from lab.runs import read_run
 
@@ -138,7 +138,7 @@ ARCHITECTURES = {"residual": ResidualAutoencoder, "informed": InformedAutoencode
 
 @lru_cache(maxsize=1)
 def cpu_has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32: measured in one thread, in hundredths of a second.
+    """Whether this processor multiplies bfloat16 faster than float32: measured in one thread, in little time.
     What it says of itself would not do: `ONEDNN_MAX_CPU_ISA=AVX2` makes a new one behave like an old one."""
     threads, seconds = torch.get_num_threads(), []
     torch.set_num_threads(1)
@@ -149,7 +149,7 @@ def cpu_has_bfloat16() -> bool:
     return seconds[1] < seconds[0]  # about half of it, or else more than twice, however busy the machine is
 
 
-def resolve_precision(options: TrainingRun) -> str:
+def resolve_precision(options: RunOptions) -> str:
     """What `auto` is on this device; for a run that is resumed, what its record says. Warns of slow bfloat16."""
     there = (read_run(options.out) if options.resume else None) or {"config": {}}
     device = torch.device(options.device)

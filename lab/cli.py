@@ -73,6 +73,24 @@ def terminate(number: int, frame) -> None:
     raise KeyboardInterrupt(number)
 
 
+def grouped(config_class: type) -> type:
+    """The same options, under a heading for each class that defines some. tyro reads the comments where a class says
+    that it is from. For --help alone."""
+    from dataclasses import field, fields, make_dataclass
+
+    groups = {}
+    for option in fields(config_class):
+        owner = next(each for each in config_class.__mro__ if option.name in each.__annotations__)
+        groups.setdefault(owner, []).append((option.name, option.type, field(default=option.default)))
+    parts = []
+    for owner in filter(groups.get, reversed(config_class.__mro__)):
+        part = make_dataclass(owner.__name__, groups[owner], kw_only=True)
+        part.__module__, part.__qualname__, part.__doc__ = owner.__module__, owner.__qualname__, owner.__doc__
+        name = "script" if owner is config_class else owner.__name__.removesuffix("Options").lower()
+        parts.append((name, tyro.conf.OmitArgPrefixes[part]))
+    return make_dataclass("Options", parts) if len(parts) > 1 else config_class
+
+
 def run(main: Callable, config_class: type) -> None:
     """Run a script's `main`. Exit status: 2 for user errors, 130 for Ctrl-C, 143 for SIGTERM, 141 for a closed pipe."""
     signal.signal(signal.SIGTERM, terminate)
@@ -82,7 +100,8 @@ def run(main: Callable, config_class: type) -> None:
     try:
         about = indent(sys.modules[config_class.__module__].__doc__, " ")  # tyro joins lines that are not indented
         plain = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)  # --resume without --no-resume, INT without None
-        main(tyro.cli(config_class, description=about, config=plain))
+        asked = grouped(config_class) if {"-h", "--help"} & {*sys.argv} else config_class
+        main(tyro.cli(asked, description=about, config=plain))
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         sys.exit(report(error, hasattr(config_class, "resume")))

@@ -64,8 +64,8 @@ class TrainingOptions(DataOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingRun(TrainingOptions):
-    """A training, and where it is made and recorded."""
+class RunOptions(TrainingOptions):
+    """Where the training is made, and what it writes."""
 
     device: str = "auto"  # auto takes CUDA, MPS or the CPU; or cpu, cuda, mps
     out: Path  # folder of the record

@@ -15,7 +15,7 @@ from lab import networks, runs, training
 from lab.cli import OWN_FILES, UserError, explain
 from lab.classes import MultiTaskAutoencoder
 from lab.networks import Autoencoder, decode_all, encode_all
-from lab.options import DataOptions, TrainingRun, resolve_defaults
+from lab.options import DataOptions, RunOptions, resolve_defaults
 from lab.pictures import SIZE, Part, Pictures
 from lab.sources import resolve_source
 
@@ -63,7 +63,7 @@ def require(name: str, found: object, *wanted: tuple | str) -> None:
         raise UserError(f"{name} gives {', '.join(map(str, kinds))}, not {', '.join(map(str, wanted))}")
 
 
-def try_own(options: TrainingRun) -> None:
+def try_own(options: RunOptions) -> None:
     """Do with the user's network and two images what a run does. Raises UserError if that cannot be done."""
     import_own(options.network)
     part = Part(torch.rand(min(2, options.batch_size), 3, SIZE, SIZE), torch.zeros(2, dtype=torch.int64))
@@ -99,7 +99,7 @@ def recorded_options(folder: Path, kind: type = DataOptions) -> DataOptions:
         names = {field.name for field in fields(kind)} - runs.IRRELEVANT
         options = {name: value for name, value in run["config"].items() if name in names} | {"source": run["source"]}
         options |= {name: tuple(options[name]) for name in ("hold_out", "also")}
-        return kind(**options, **({"out": folder} if issubclass(kind, TrainingRun) else {}))
+        return kind(**options, **({"out": folder} if issubclass(kind, RunOptions) else {}))
     except (KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(f"{folder}/{runs.RUN} does not say how the network was trained ({error})") from None
 
@@ -110,7 +110,7 @@ def open_run(folder: Path, own: str | None, kind: type = DataOptions) -> tuple[A
     return model, options, runs.read_json(folder / runs.METRICS, "give the folder of a finished run")
 
 
-def reopen(config: TrainingRun) -> tuple[Autoencoder, TrainingRun, dict]:
+def reopen(config: RunOptions) -> tuple[Autoencoder, RunOptions, dict]:
     """The same of the run in `config.evaluate`. Raises UserError for options that are not from its record."""
     given = {field.name for field in fields(config) if getattr(config, field.name) != getattr(type(config), field.name)}
     if given := " and ".join(sorted(f"--{name.replace('_', '-')}" for name in given - WITH_EVALUATE)):
@@ -135,7 +135,7 @@ def compare(folder: Path, numbers: dict[str, float], record: dict, pictures: Pic
     return numbers
 
 
-def load_reference(folder: Path, config: TrainingRun, pictures: Pictures) -> tuple[Autoencoder, dict]:
+def load_reference(folder: Path, config: RunOptions, pictures: Pictures) -> tuple[Autoencoder, dict]:
     """The network in `folder` and its metrics, to show beside that of `config`. Raises UserError if its data differ."""
     model, there, metrics = open_run(folder, config.network)
     asked = vars(config) | {"keyword": pictures.keyword, "source": resolve_source(pictures.source)}

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from lab import networks
 from lab.cli import UserError
 from lab.networks import Autoencoder
-from lab.options import TrainingOptions, TrainingRun, resolve_defaults
+from lab.options import TrainingOptions, RunOptions, resolve_defaults
 from lab.pictures import DROPOUT, MIXTURE, MIXTURE_SAMPLE, ORDER, SAMPLE, WEIGHTS, Part, Splits
 from lab.pictures import generator, seed_for, to_float
 from lab.runs import Checkpoint, Run
@@ -119,7 +119,7 @@ def choose_device(name: str) -> torch.device:
         raise UserError(f"--device {name} cannot be used ({str(error).splitlines()[0]}); try auto") from None
 
 
-def resolve_options(options: TrainingRun) -> TrainingRun:
+def resolve_options(options: RunOptions) -> RunOptions:
     """The options with all decided: the preset's values, the device and the precision. Raises UserError."""
     options = resolve_defaults(replace(options, device=str(choose_device(options.device))))
     if options.precision != "float32":

@@ -34,7 +34,7 @@ input[role=combobox] { text-overflow: ellipsis; margin-right: 24px !important; }
 [data-testid=status-tracker]:has(.validation-error), .validation-error { position: static !important; }
 [id$=-own] { height: auto !important; min-height: 160px; } [id$=-own] .icon-button-wrapper { z-index: 40; }
 .validation-error button, ul[role=listbox] .inner-item { display: none; }
-li[role=option]::before { content: ""; flex: none; width: 26px; height: 26px; margin-right: 8px; background-size: cover; }
+li[role=option]::before { content: ""; min-width: 26px; height: 26px; margin-right: 8px; background-size: cover; }
 body:not(.dark) [role=tab][aria-selected=true] { color: var(--primary-700) !important; }
 .tab-container button { padding: 0 10px !important; font-size: 14px !important; }
 :focus-visible, label:has(> input:focus-visible) { outline: 3px solid var(--color-accent) !important; }

@@ -7,7 +7,7 @@
 Nothing fitted has seen the cat that is the answer. Networks and PCA are trained on the style's own faces, in three
 folds: for a cat, they have seen neither it nor two other cats; for a skin tone, the first fold's are used. Masked paste
 and the retoucher are fitted on the other two styles, for a cat without that cat. The transplant is not fitted, but its
-thresholds were set with all three styles in sight. Eight composites of cats have one answer: intervals are over answers.
+thresholds were set with all three styles in sight. Eight cats' composites have one answer: intervals are over answers.
 
 Writes runs/analogies/ and plots/analogies_*.png. Needs requirements-noto.txt. Networks are trained once, and kept."""
 
@@ -27,7 +27,7 @@ from torch import nn
 import data
 from lab import arithmetic, figures, names, networks, pretrained, runs, statistics, training, transplant
 from lab.arithmetic import ATTRIBUTES, COUNTERPARTS
-from lab.options import KEYWORD, TrainingRun
+from lab.options import KEYWORD, RunOptions
 from lab.pictures import Pictures, generator, seed_for, to_float
 from lab.sources import STYLES
 from studies import families
@@ -95,20 +95,20 @@ class Style:
         return [names.twin_key(self.pictures.names[i]) for i in self.analogies[family].truth]
 
 
-def training_of(config: Config, style: str, fold: int, preset: str) -> TrainingRun:
+def training_of(config: Config, style: str, fold: int, preset: str) -> RunOptions:
     """The training of a preset's network on a style's faces without a fold's cats. Raises UserError."""
     folder = config.out / "networks" / f"{preset}-{style}-{fold}"
     budget = {"steps": config.steps, "precision": config.precision} if preset == "best" else {"epochs": config.epochs}
-    return training.resolve_options(TrainingRun(
+    return training.resolve_options(RunOptions(
         source=style, keyword=KEYWORD, hold_out=tuple(CATS[fold::FOLDS]), preset=preset, latent=config.latent,
         out=folder, plots=folder, **budget,
     ))  # fmt: skip
 
 
-def train_network(options: TrainingRun) -> None:
+def train_network(options: RunOptions) -> None:
     """Train the network, or continue with it, unless it is there. Raises UserError for another one."""
     torch.set_num_threads(1)  # as many processes as there are cores
-    finished = (options.out / runs.METRICS).exists() and pretrained.recorded_options(options.out, TrainingRun)
+    finished = (options.out / runs.METRICS).exists() and pretrained.recorded_options(options.out, RunOptions)
     if finished and replace(finished, device=options.device, plots=options.plots) == options:
         return
     splits = data.split(data.load_styles(options), options)

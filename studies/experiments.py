@@ -56,8 +56,7 @@ def start_worker() -> None:
     """Leave Ctrl-C to the parent, which ends its workers, and end when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tqdm.set_lock(threading.RLock())  # its own is a semaphore
-    watch = lambda: (multiprocessing.parent_process().join(), os._exit(1))
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=lambda: (multiprocessing.parent_process().join(), os._exit(1)), daemon=True).start()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from PIL import Image
 import data
 from lab import arithmetic, cli, figures, pretrained, runs
 from lab.arithmetic import COUNTERPARTS
-from lab.options import TrainingRun
+from lab.options import RunOptions
 from lab.pictures import SIZE, Pictures, generator
 from studies import analogies, families
 from studies.analogies import CATS, FOLDS, PASTES, Config, Paste, Style
@@ -161,7 +161,7 @@ def test_networks_of_a_fold_never_see_its_cats(tmp_path):
     options = analogies.training_of(config, str(tmp_path / "pictures"), 1, "coursework")
     options = replace(options, copies=1, out=tmp_path / "network", plots=tmp_path)
     analogies.train_network(options)
-    there = pretrained.recorded_options(options.out, TrainingRun)
+    there = pretrained.recorded_options(options.out, RunOptions)
     assert there.hold_out == tuple(CATS[1::FOLDS]) and there.epochs == 1 and there.seed == 0
     seen = data.split(data.load_styles(there), there).pictures.names
     assert len(seen) == 15 and not {*seen} & {*CATS[1::FOLDS]}

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import data
 from lab import networks, pretrained, runs, training
 from lab.cli import UserError
-from lab.options import DataOptions, TrainingRun
+from lab.options import DataOptions, RunOptions
 from lab.sources import rows_of
 from studies import bench, plain, publish
 
@@ -50,7 +50,7 @@ def test_the_plain_implementation_has_our_number_of_images():
 
 def test_a_run_is_published_in_half_its_size_or_refused(tiny_run, tmp_path):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    record, options = json.loads((run / runs.METRICS).read_text()), pretrained.recorded_options(run, TrainingRun)
+    record, options = json.loads((run / runs.METRICS).read_text()), pretrained.recorded_options(run, RunOptions)
     config = publish.Config(network="coursework", run=run, out=tmp_path / "pretrained")
     folder, exact, splits = config.out / "coursework", load_file(run / networks.WEIGHTS), data.load(options)
 

@@ -131,6 +131,7 @@ def test_help_lists_every_option(command, script):
     status, output, error = command(script, "--help")
     assert status == 0 and not error and script.__doc__.splitlines()[0] in output
     assert all(field.name.replace("_", "-") in output.lower() for field in fields(script.Config))
+    assert ("data options" in output and "numbers an image is" in output) == (script in (autoencoder, multiTaskModel))
 
 
 @pytest.mark.parametrize("arguments, status, message", [(["--skip"], 2, "--skip-bad"), (["--help"], 0, "--skip-bad")])

@@ -133,8 +133,8 @@ def test_a_composite_from_fields_examples_and_styles(browser):
     wait(browser, "#target input").send_keys(Keys.CONTROL, "a")
     wait(browser, "#target input").send_keys("heart-eyes")
     name = wait(browser, "ul[role=listbox] li", lambda name: "😍" in name.text)
-    picture = browser.execute_script("return getComputedStyle(arguments[0], '::before').backgroundImage", name)
-    assert picture.endswith('/1f60d.png")')
+    style = "return getComputedStyle(arguments[0], '::before').backgroundImage"
+    assert "/1f60d.png" in browser.execute_script(style, name)
     press(browser, "button.gallery-item", "🍕")
     until(browser, lambda: "<b>target</b>\nslice of pizza" in shown(browser, "#composite"))
     press(browser, "#random")

@@ -20,7 +20,7 @@ from lab.best import InformedAutoencoder, ResidualAutoencoder, refined_loss
 from lab.classes import MultiTaskAutoencoder
 from lab.cli import UserError
 from lab.networks import ConvAutoencoder
-from lab.options import DataOptions, TrainingRun, resolve_defaults
+from lab.options import DataOptions, RunOptions, resolve_defaults
 from lab.pictures import Part, Splits, generator, to_float
 from test_runs import Trap
 
@@ -47,7 +47,7 @@ def test_five_pictures_are_overfitted(faces, name):
     """The coursework's network comes near them; the best preset's, with one number, are better than PCA with one."""
     coursework = dict(latent=16, steps=80, dropout=0.0, learning_rate=3e-3)
     given = coursework if name == "convolutional" else dict(latent=1, steps=40, preset="best")
-    options = resolve_defaults(TrainingRun(network=name, out=Path(), device="cpu", **given))
+    options = resolve_defaults(RunOptions(network=name, out=Path(), device="cpu", **given))
     pictures, steps = Part(faces.images[:5], torch.arange(5)), options.steps
     pca = training.fit_pca(pictures.images, options.latent)
     model = training.build(options, None)
@@ -171,7 +171,7 @@ def test_a_network_of_ones_own_is_trained_and_opened_from_elsewhere(made, tmp_pa
     splits = Splits(pictures, *[Part(pictures.images, torch.arange(9))] * 3)  # in batches of 8, one image is left
     best = dict(preset="best", steps=2, pca_images=9, precision="float32")
     given = dict(network=network, batch_size=8, latent=3, **(best if "best" in name else dict(epochs=2)))
-    options = training.resolve_options(TrainingRun(out=tmp_path / "run", device="cpu", **given))
+    options = training.resolve_options(RunOptions(out=tmp_path / "run", device="cpu", **given))
     with runs.opened(options, pictures) as run:
         training.fit(options, splits, run)
     model = training.fit(options, splits, runs.Run(replace(options, resume=True), pictures)).model.eval()

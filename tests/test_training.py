@@ -14,7 +14,7 @@ import data
 import multiTaskModel
 from lab import best, training
 from lab.cli import UserError
-from lab.options import DataOptions, TrainingRun, resolve_defaults
+from lab.options import DataOptions, RunOptions, resolve_defaults
 from lab.pictures import Part, generator, to_float
 
 COURSEWORK = dict(epochs=2, batch_size=8, latent=4)
@@ -28,7 +28,7 @@ def cats():
     return data.split(data.load_pictures(keyword="cat face"), DataOptions(copies=1))
 
 
-def options(kind: type = TrainingRun, **given):
+def options(kind: type = RunOptions, **given):
     """Options with the preset's values for what is not given."""
     return resolve_defaults(kind(out=Path("nowhere"), device="cpu", **given))
 
@@ -68,14 +68,14 @@ SEVERAL_STYLES = dict(network="informed", steps=3000, batch_size=16, learning_ra
 @pytest.mark.parametrize(
     "kind, given, expected",
     [
-        (TrainingRun, {"split": "unseen", "also": ("noto",)}, dict(network="convolutional", epochs=30, dropout=0.2)),
-        (TrainingRun, {"steps": 9}, dict(steps=9, epochs=None, mixing=None, learning_rate=1e-3)),
+        (RunOptions, {"split": "unseen", "also": ("noto",)}, dict(network="convolutional", epochs=30, dropout=0.2)),
+        (RunOptions, {"steps": 9}, dict(steps=9, epochs=None, mixing=None, learning_rate=1e-3)),
         (multiTaskModel.Config, {}, dict(dropout=0.0, epochs=10)),
         (multiTaskModel.Config, {"steps": 9}, dict(dropout=0.0, steps=9, epochs=None)),
-        (TrainingRun, {**PRESET, "hold_out_style": "noto"}, ONE_STYLE | {"mixing": 0.0}),  # it is only tested on
-        (TrainingRun, {**PRESET, "split": "unseen"}, ONE_STYLE | dict(other_pictures=0.25, shift=0.015, mixing=0.7)),
-        (TrainingRun, {**PRESET, "split": "unseen", "mixing": 0.0}, dict(other_pictures=0.25, mixing=0.0)),
-        (TrainingRun, {**PRESET, "also": ("noto",)}, SEVERAL_STYLES),
+        (RunOptions, {**PRESET, "hold_out_style": "noto"}, ONE_STYLE | {"mixing": 0.0}),  # it is only tested on
+        (RunOptions, {**PRESET, "split": "unseen"}, ONE_STYLE | dict(other_pictures=0.25, shift=0.015, mixing=0.7)),
+        (RunOptions, {**PRESET, "split": "unseen", "mixing": 0.0}, dict(other_pictures=0.25, mixing=0.0)),
+        (RunOptions, {**PRESET, "also": ("noto",)}, SEVERAL_STYLES),
         (multiTaskModel.Config, PRESET, ONE_STYLE | {"epochs": None, "dropout": None}),
     ],
 )
@@ -95,7 +95,7 @@ def test_auto_is_decided_by_the_processor_and_a_resumed_run_keeps_its_precision(
     monkeypatch.setattr(best, "cpu_has_bfloat16", lambda: native)
 
     def decided(**given) -> str:
-        return training.resolve_options(TrainingRun(out=tmp_path, device="cpu", **given)).precision
+        return training.resolve_options(RunOptions(out=tmp_path, device="cpu", **given)).precision
 
     assert decided(preset="best") == decided(precision="auto") == ("bfloat16" if native else "float32")
     assert decided() == decided(preset="best", precision="float32") == "float32" and not capsys.readouterr().out
