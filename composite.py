@@ -77,8 +77,7 @@ def downloaded(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", WEIGHTS]))
     except Exception as error:  # the client also raises errors of its HTTP library
-        reason = str(error).partition("\n")[0]
-        raise UserError(f"hub:{name} cannot be downloaded ({reason}); check the name and the network") from None
+        raise UserError(f"hub:{name} cannot be downloaded ({error}); check the name and the network") from None
 
 
 def open_network(config: Config) -> tuple[Autoencoder, DataOptions, Path]:
@@ -110,8 +109,7 @@ def resolve_folders(config: Config, pictures: Pictures, equation: Equation, mode
     parts = [name for role, name in asked.items() if name != names.normalise(getattr(Config, role))]
     parts += [config.method] if config.method != Config.method else []
     parts += [f"strength {config.strength:g}"] if config.strength != Config.strength else []
-    parts += [str(config.model)] if config.model else []
-    parts += [] if config.seed is None else [f"seed {config.seed}"]
+    parts += [str(part) for part in (config.model, config.seed) if part is not None]
     parts += [Path(pictures.source).name] if pictures.source != own_source else []
     slug = re.sub(r"[^\w.+-]+", "-", " ".join(parts))
     out = config.out or Path("runs") / "-".join(filter(None, ["composite", slug]))
@@ -217,6 +215,8 @@ def main(config: Config) -> dict:
     if config.seeds:
         return runs.over_seeds(main, config)
     model, options, folder = open_network(config)
+    if config.source and Path(options.source).is_absolute() and not Path(options.source).exists():
+        options = replace(options, source=config.source)  # the network's own pictures have moved
     pictures = data.load_pictures(config.source or options.source, keyword="")
     asked = [arithmetic.resolve_emoji(pictures, role, getattr(config, role)) for role in ROLES]
     truth = arithmetic.known_truth(pictures, asked[0], asked[2])

@@ -158,7 +158,7 @@ def split(pictures: Pictures, options: DataOptions) -> Splits:
     own, unseen = pictures.own, options.split == "unseen"
     emoji = len(set(own.keys)) if unseen else len(own)
     if emoji < FEWEST:
-        found = f"{len(own)} pictures in {own.source}" + f", of {emoji} emoji (twins and look-alikes are one)" * unseen
+        found = f"{len(own)} pictures in {own.source} ('' finds {own.left_out} more)" + f", {emoji} emoji" * unseen
         raise UserError(f"--keyword {own.keyword!r} finds {found}; --split {options.split} needs {FEWEST}")
     return assemble(pictures, (split_unseen if unseen else split_coursework)(pictures, options), options)
 

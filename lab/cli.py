@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import sys
-from textwrap import indent
 from typing import Callable
 
 import tyro
@@ -74,8 +73,7 @@ def terminate(number: int, frame) -> None:
 
 
 def grouped(config_class: type) -> type:
-    """The same options, under a heading for each class that defines some. tyro reads the comments where a class says
-    that it is from. For --help alone."""
+    """The options under a heading for each class that defines some, for --help. tyro reads comments where it is named."""
     from dataclasses import field, fields, make_dataclass
 
     groups = {}
@@ -98,7 +96,7 @@ def run(main: Callable, config_class: type) -> None:
         stream.reconfigure(errors="replace")  # emoji on a terminal that cannot show them
     gc.freeze()  # what the imports made stays: collecting it took a second at exit
     try:
-        about = indent(sys.modules[config_class.__module__].__doc__, " ")  # tyro joins lines that are not indented
+        about = " " + sys.modules[config_class.__module__].__doc__.replace("\n", "\n ")  # else tyro joins lines
         plain = (tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)  # --resume without --no-resume, INT without None
         asked = grouped(config_class) if {"-h", "--help"} & {*sys.argv} else config_class
         main(tyro.cli(asked, description=about, config=plain))

@@ -32,11 +32,11 @@ class Autoencoder(nn.Module):
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, 64, 64) images in [0, 1] to (N, latent)."""
-        raise NotImplementedError
+        raise NotImplementedError("encode is missing")
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """(N, latent) to (N, 3, 64, 64) images, in [0, 1] except for overshoots."""
-        raise NotImplementedError
+        raise NotImplementedError("decode is missing")
 
     def reconstruct(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, 3, 64, 64) images to their reconstructions and the (N, latent) that these were made from."""
@@ -99,7 +99,7 @@ class ConvAutoencoder(Autoencoder):
 def encode_all(model: Autoencoder, images: torch.Tensor) -> torch.Tensor:
     """(N, latent) on the CPU, from (N, 3, 64, 64) images, uint8 or in [0, 1]."""
     device = next(model.eval().parameters()).device
-    return torch.cat([model.encode(to_float(batch.to(device))).cpu() for batch in images.split(256)])
+    return torch.cat([model.encode(to_float(batch.to(device))).float().cpu() for batch in images.split(256)])
 
 
 @torch.no_grad()

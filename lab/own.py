@@ -11,6 +11,7 @@ from typing import Callable
 import numpy as np
 import pyarrow
 from PIL import Image
+from pyarrow import json as json_lines
 from pyarrow import parquet
 
 from lab.cli import UserError
@@ -29,10 +30,10 @@ def own_row(text: str | None, label: str | Path, read: Callable[[], bytes], desc
 
 
 def encoded_pixels(cell: list) -> bytes:
-    """(H, W), (H, W, C) or (C, H, W) numbers, 0..255 or floats in [0, 1], as a PNG. Raises ValueError, TypeError."""
+    """(H, W), (H, W, C) or (C, H, W) numbers, 0..255 or none above 1, as a PNG. Raises ValueError, TypeError."""
     pixels = np.array(cell).squeeze()
     pixels = np.moveaxis(pixels, 0, 2) if pixels.ndim == 3 and pixels.shape[2] > 4 else pixels
-    pixels = pixels * 255 if pixels.dtype.kind in "bf" and pixels.max() <= 1 else pixels
+    pixels = pixels * 255 if pixels.max() <= 1 else pixels
     if pixels.ndim < 2 or not 0 <= pixels.min() <= pixels.max() <= 255:
         raise ValueError(f"its image, a list of shape {np.shape(cell)}, is not (H, W, C) pixels in 0..255 or [0, 1]")
     Image.fromarray(pixels.astype(np.uint8)).save(file := io.BytesIO(), "PNG")
@@ -53,8 +54,9 @@ def read_table(path: Path) -> pyarrow.Table:
     if path.name not in METADATA:
         return parquet.read_table(pyarrow.OSFile(str(path)))  # a mere string may be taken for an address
     text = path.read_text(encoding="utf-8-sig")
-    lines = map(json.loads, filter(str.strip, text.split("\n")))
-    return pyarrow.Table.from_pylist([*(lines if path.suffix == ".jsonl" else csv.DictReader(io.StringIO(text)))])
+    if path.suffix == ".jsonl":
+        return json_lines.read_json(io.BytesIO(text.encode()))
+    return pyarrow.Table.from_pylist([*csv.DictReader(io.StringIO(text), strict=True)])
 
 
 def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
@@ -68,18 +70,17 @@ def table_rows(path: Path) -> list[Row]:
     """Rows of a table: `image`, or for metadata `file_name`, and `text` or else class labels. Raises UserError."""
     if not path.exists():
         choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
-        raise UserError(f"--source {str(path)!r} does not exist; take {choices}")
+        raise UserError(f"the source {str(path)!r} does not exist; take {choices}")
     image = "file_name" if path.name in METADATA else "image"
     try:
         table = read_table(path)
         classes, found = class_names(table.schema), table.column_names
         column = next((name for name in ("text", *classes) if name in found), "text")
         if not {image, column} <= {*found}:
-            raise ValueError(f"it has the columns {', '.join(found)}")
+            raise ValueError(f"it has the columns {found}" if found else "it has no rows")
         texts, names = table[column].cast(pyarrow.large_string()).to_pylist(), classes.get(column, {})
-    except (pyarrow.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
-        reason = f"it is not UTF-8: {error}" if isinstance(error, UnicodeError) else error
-        raise UserError(f"{path} cannot be read ({reason}); it needs the columns `{image}` and `text`") from None
+    except (pyarrow.ArrowException, csv.Error, OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); it needs the columns `{image}` and `text`") from None
     labels = [path] * len(table) if image == "image" else [path.parent / str(name) for name in table[image]]
     reads = [partial(encoded_picture, cell, path.parent) for cell in table[image]]
     by = f"`{column}` of {path.name}"
@@ -105,7 +106,8 @@ def folder_rows(folder: Path) -> list[Row]:
     files = files_below(folder)
     pictures = [path for path in files if path.suffix.lower() in suffixes]
     parquets = [path for path in files if path.suffix.lower() == ".parquet"]
-    if tables := [path for path in files if path.name in METADATA] + ([] if pictures else parquets):
+    described = {path.parent: path for path in reversed(files) if path.name in METADATA}  # one a folder
+    if tables := sorted(described.values()) + ([] if pictures else parquets):
         return [row for path in tables for row in table_rows(path)]
     found = ", ".join(sorted({path.suffix or path.name for path in files})) or "nothing"
     if not pictures:

@@ -64,9 +64,9 @@ def require(name: str, found: object, *wanted: tuple | str) -> None:
 
 
 def try_own(options: RunOptions) -> None:
-    """Do with the user's network and two images what a run does. Raises UserError if that cannot be done."""
+    """Do with the user's network and two plain images what a run does. Raises UserError if that cannot be done."""
     import_own(options.network)
-    part = Part(torch.rand(min(2, options.batch_size), 3, SIZE, SIZE), torch.zeros(2, dtype=torch.int64))
+    part = Part(torch.rand(min(2, options.batch_size), 3, 1, 1).repeat(1, 1, SIZE, SIZE), torch.zeros(2).long())
     try:
         model = training.build(options, None).eval()
         own_loss = type(model).loss is not Autoencoder.loss
@@ -76,6 +76,7 @@ def try_own(options: RunOptions) -> None:
             require("encode", latents := model.encode(images), numbers)
             require("decode", model.decode(latents), made)
             require("reconstruct", model.reconstruct(images), made, numbers)
+            require("loss(images)", model.loss(images), "dict")
             for key in ("loss", "mse")[: 1 + own_loss]:
                 require(f"loss(images)[{key!r}]", model.loss(images).get(key), ())
         if options.augment == "adversarial" and own_loss:
@@ -84,9 +85,11 @@ def try_own(options: RunOptions) -> None:
         training.train(model, batches, training.network_loss, steppers, 1, precision=options.precision)
         with TemporaryDirectory() as folder:
             networks.save(model, part, Path(folder))
-            pair = model, networks.load(folder, options.network).to(options.device)
-        if not torch.allclose(*(decode_all(each, encode_all(each, part.images)) for each in pair), atol=0.01):
-            raise UserError("opened again it gives other images: keep tensors as buffers, and draw no random numbers")
+            opened = networks.load(folder, options.network).to(options.device)
+        one_by_one = torch.cat([encode_all(opened, image[None]) for image in part.images])
+        made = decode_all(opened, one_by_one), decode_all(model, encode_all(model, part.images))
+        if not torch.allclose(*made, atol=0.01):
+            raise UserError("opened again, image by image, it gives others: keep tensors as buffers, use no randomness")
     except Exception as error:  # whatever it is, it comes of their network
         reason = explain(error) or f"{type(error).__name__}: {error}"
         raise UserError(f"--network {options.network} is not as docs/extending.md says: {reason}") from error

@@ -143,5 +143,5 @@ def rows_of(source: str) -> Iterable[Row]:
         return SOURCES[source]()
     from lab import own  # imports pyarrow
 
-    path = Path(source).expanduser()
-    return own.folder_rows(path) if source and path.is_dir() else own.table_rows(path)
+    path = Path(source or "''").expanduser()
+    return own.folder_rows(path) if path.is_dir() else own.table_rows(path)

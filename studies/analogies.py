@@ -11,7 +11,6 @@ thresholds were set with all three styles in sight. Eight cats' composites have 
 
 Writes runs/analogies/ and plots/analogies_*.png. Needs requirements-noto.txt. Networks are trained once, and kept."""
 
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from itertools import product
@@ -240,7 +239,7 @@ def retouch(learned_on: list[np.ndarray], composites: list[np.ndarray], steps: i
         return torch.cat([(part[0] + change(torch.cat(part, 1))).clamp(0, 1) for part in parts]).numpy()
 
 
-def add_retouched(found: dict[str, dict], styles: dict[str, Style], pool: ProcessPoolExecutor) -> None:
+def add_retouched(found: dict[str, dict], styles: dict[str, Style], pool) -> None:
     """Add to each style's composites two methods', retouched by what was learned on the other styles, not on cats."""
     jobs, learned_on, composites = [*product(styles, (COURSEWORK, TRANSPLANT))], [], []
     for name, method in jobs:

@@ -2,9 +2,8 @@
 
     python -m studies.publish best        # of runs/best-styles; also coursework and multitask
 
-Weights are stored as float16: `--evaluate` then gives the record's numbers again, as tests/test_networks.py checks. To
-put a folder on the Hub: `huggingface_hub.upload_folder(repo_id="you/autoencoder", folder_path="pretrained/best")`; then
-`composite.py --model hub:you/autoencoder` opens it."""
+Weights are float16: `--evaluate` gives the record's numbers again. `huggingface_hub.upload_folder(repo_id="you/net",
+folder_path="pretrained/best")` puts them on the Hub, `composite.py --model hub:you/net` opens them."""
 
 import hashlib
 from dataclasses import dataclass

@@ -107,8 +107,7 @@ def fold_of(trial: Trial) -> Splits:
     if trial.split == "coursework":
         return data.split(pictures, trial)
     division, place = divmod(trial.seed, data.FOLDS)  # five seeds test every emoji once
-    folds = data.folds(pictures, labels, replace(trial, copies="none", seed=division))
-    fold = next(islice(folds, place, None))
+    fold = next(islice(data.folds(pictures, labels, replace(trial, copies="none", seed=division)), place, None))
     if trial.hold_out_style not in (None, *fold.other_styles):
         raise UserError(f"{trial.hold_out_style} has no tested emoji of {trial.source}; try --source twemoji")
     return fold

@@ -53,7 +53,6 @@ def test_a_run_is_published_in_half_its_size_or_refused(tiny_run, tmp_path):
     record, options = json.loads((run / runs.METRICS).read_text()), pretrained.recorded_options(run, RunOptions)
     config = publish.Config(network="coursework", run=run, out=tmp_path / "pretrained")
     folder, exact, splits = config.out / "coursework", load_file(run / networks.WEIGHTS), data.load(options)
-
     publish.main(config)
     weights, text = load_file(folder / networks.WEIGHTS), (folder / "README.md").read_text()
     assert weights.keys() == exact.keys() and {tensor.dtype for tensor in weights.values()} == {torch.float16}

@@ -112,7 +112,7 @@ CELLS = {
 FOLDERS = {  # pictures of levels 1, 2, ..., the file beside them, and the names in the order of their levels
     "metadata.csv": (
         "a.png more/b.png c.png",
-        {"metadata.csv": "\ufefffile_name,text\na.png,Grey-One\nmore/b.png,02\n"},
+        {"metadata.csv": "\ufefffile_name,text\na.png,Grey-One\nmore/b.png,02\n", "metadata.jsonl": "not read"},
         ["grey one", "02"],
     ),
     "metadata.jsonl": ("a.png", {"metadata.jsonl": '{"file_name": "a.png", "text": "Grey-One"}\n\n'}, ["grey one"]),
@@ -131,15 +131,16 @@ FOLDERS = {  # pictures of levels 1, 2, ..., the file beside them, and the names
 }
 NEEDS = "it needs the columns `image` and `text`"
 REFUSED = [  # a file, what is in it, and the message
-    ("own.parquet", table(image=[grey(1)], caption=["face"]), f"has the columns image, caption.; {NEEDS}"),
+    ("own.parquet", table(image=[grey(1)], caption=["face"]), f"has the columns .'image', 'caption'..; {NEEDS}"),
     ("own.parquet", table(image=[1.5], text=["face"]), "a bytes-like object is required, not 'float'"),
     ("own.parquet", table(image=[[[-1.0, 1.0]]], text=["a"]), r"list of shape \(1, 2\), is not .* 0..255 or \[0, 1\]"),
     ("own.parquet", table(image=[[1, 2, 3]], text=["face"]), r"list of shape \(3,\)"),
     ("own.parquet", table(image=["a.png"], text=["face"]), r"own.parquet \('face'\) is missing .*a.png"),
     ("own.parquet", b"no parquet", f"own.parquet cannot be read .*; {NEEDS}"),
     ("own/metadata.csv", b"file_name,text\nx.png,face", r"own/x.png \('face'\) is missing"),
-    ("own/metadata.csv", b"file_name;label\nx.png;face", "file_name;label.; it needs the columns `file_name`"),
-    ("own/metadata.csv", b"file_name,text\nx.png,\xe9", "own/metadata.csv cannot be read .it is not UTF-8"),
+    ("own/metadata.csv", b"file_name;label\nx.png;face", "file_name;label'..; it needs the columns `file_name`"),
+    ("own/metadata.csv", b'file_name,text\nx.png,"a\ny.png,b', "own/metadata.csv cannot be read .unexpected end"),
+    ("own/metadata.csv", b"file_name,text\nx.png,\xe9", "own/metadata.csv cannot be read .'utf-8' codec"),
     ("own/face.svg", b"<svg/>", "own has no PNG, .* or .parquet file; it has .svg"),
 ]
 
