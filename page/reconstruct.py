@@ -62,7 +62,7 @@ def tab(opened) -> list:
     """The tab's fields, and what happens when it is `opened`, where PCA is fitted, or one changes. Returns them."""
     gradio.Markdown(
         "An autoencoder squeezes a picture of 12,288 numbers into 128, and draws it again from these. The lower the "
-        "error (MSE), the better. Compare the networks with PCA, which is linear; then try what is not a face."
+        "error (MSE), the better. Compare the networks with PCA, which is linear; then try a pizza."
     )
     with gradio.Row():
         name = show.emoji_field("emoji", "grinning face", "emoji")

@@ -66,7 +66,7 @@ def process_pool(workers: int | None = None) -> Iterator[ProcessPoolExecutor]:
         try:
             yield pool
         except BrokenProcessPool:
-            remedy = "what is finished is kept: run again with fewer --workers"
+            remedy = "what is finished is kept: run again with more free memory (experiments: with fewer --workers)"
             raise UserError(f"a worker process died, perhaps of too little memory; {remedy}") from None
         except (KeyboardInterrupt, GeneratorExit):
             for process in multiprocessing.active_children():
