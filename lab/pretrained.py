@@ -90,7 +90,7 @@ def try_own(options: RunOptions) -> None:
         made = decode_all(opened, one_by_one), decode_all(model, encode_all(model, part.images))
         if not torch.allclose(*made, atol=0.01):
             raise UserError("opened again, image by image, it gives others: keep tensors as buffers, use no randomness")
-    except Exception as error:  # whatever it is, it comes of their network
+    except (Exception, SystemExit) as error:  # whatever it is, it comes of their network
         reason = explain(error) or f"{type(error).__name__}: {error}"
         raise UserError(f"--network {options.network} is not as docs/extending.md says: {reason}") from error
 
