@@ -75,9 +75,9 @@ def downloaded(name: str) -> Path:
     from huggingface_hub import snapshot_download  # takes a second
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", WEIGHTS]))
+        return Path(snapshot_download(name, allow_patterns=["*.json", f"*{WEIGHTS}"]))
     except Exception as error:  # the client also raises errors of its HTTP library
-        raise UserError(f"hub:{name} cannot be downloaded ({error}); check the name and the network") from None
+        raise UserError(f"hub:{name} cannot be downloaded ({error}); check the name and the internet") from None
 
 
 def open_network(config: Config) -> tuple[Autoencoder, DataOptions, Path]:
@@ -215,7 +215,7 @@ def main(config: Config) -> dict:
     if config.seeds:
         return runs.over_seeds(main, config)
     model, options, folder = open_network(config)
-    if config.source and Path(options.source).is_absolute() and not Path(options.source).exists():
+    if not {config.source, options.source} & {None, *data.SOURCES} and not Path(options.source).exists():
         options = replace(options, source=config.source)  # the network's own pictures have moved
     pictures = data.load_pictures(config.source or options.source, keyword="")
     asked = [arithmetic.resolve_emoji(pictures, role, getattr(config, role)) for role in ROLES]
@@ -239,7 +239,7 @@ def main(config: Config) -> dict:
         scores, answer = score(config, pictures, equation, small, spaces)
         draw(config, pictures, equation, small, spaces, answer, scores)
         metrics["principal_directions"] = draw_directions(config, network, small, model, splits)
-        print(f"record in {config.out}/, figures in {config.plots}/composite_*.png")
+        print(f"record in {config.out}, figures in {config.plots}/composite_*.png")
         return run.finish(metrics | scores)
 
 

@@ -158,8 +158,8 @@ def split(pictures: Pictures, options: DataOptions) -> Splits:
     own, unseen = pictures.own, options.split == "unseen"
     emoji = len(set(own.keys)) if unseen else len(own)
     if emoji < FEWEST:
-        found = f"{len(own)} pictures in {own.source} ('' finds {own.left_out} more)" + f", {emoji} emoji" * unseen
-        raise UserError(f"--keyword {own.keyword!r} finds {found}; --split {options.split} needs {FEWEST}")
+        found = f"{len(own)} pictures in {own.source}" + f", of {emoji} emoji (equal names or looks are one)" * unseen
+        raise UserError(f"--keyword {own.keyword!r} finds {found}; --split {options.split} needs {FEWEST}; '' for all")
     return assemble(pictures, (split_unseen if unseen else split_coursework)(pictures, options), options)
 
 
@@ -171,11 +171,11 @@ def folds(pictures: Pictures, labels: torch.Tensor, options: DataOptions, count:
     class_of_key = dict(zip(pictures.keys, labels.tolist()))
     distinct = sorted(class_of_key)
     divider = StratifiedKFold(count, shuffle=True, random_state=seed_for(FOLD, options.seed) % 2**32)
-    for k, (_, test) in enumerate(divider.split(distinct, [class_of_key[key] for key in distinct])):
-        keys = {distinct[i] for i in test}
+    tests = [{distinct[i] for i in test} for _, test in divider.split(distinct, [*map(class_of_key.get, distinct)])]
+    if any(keys.isdisjoint(pictures.own.keys) for keys in tests):  # before anything is trained
+        raise UserError(f"a fold has no emoji of {pictures.source}, which has too few; leave the other styles out")
+    for k, keys in enumerate(tests):
         tested = {i for i, key in enumerate(pictures.keys) if key in keys}
-        if tested.isdisjoint(pictures.of_style(pictures.source).tolist()):
-            raise UserError(f"a fold has no emoji of {pictures.source}, which has too few; leave the other styles out")
         parts = {"train": {*range(len(pictures))} - pictures.related(tested), "val": set(), "test": tested}
         yield assemble(pictures, parts_by_style(pictures, parts, options, f"fold {k} "), options)
 

@@ -182,7 +182,7 @@ def main(config: Config) -> dict:
             print(f"{name}:", ", ".join(keys))
         draw_classes(pictures, labels, config.plots / "multitask_classes.png")
         metrics = (cross_validate if unseen else run_coursework)(pictures, labels, config, run)
-        print(f"record in {config.out}/, figures in {config.plots}/")
+        print(f"record in {config.out}, figures in {config.plots}")
         described = {name: getattr(config, name) for name in ABOUT}
         return run.finish({"source": pictures.source, **described, **metrics})
 

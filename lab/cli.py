@@ -73,12 +73,12 @@ def terminate(number: int, frame) -> None:
 
 
 def grouped(config_class: type) -> type:
-    """The options under a heading for each class that defines some, for --help. tyro reads comments where it is named."""
+    """For --help: the options under a heading for each class that defines some. tyro finds comments by a class's name."""
     from dataclasses import field, fields, make_dataclass
 
     groups = {}
     for option in fields(config_class):
-        owner = next(each for each in config_class.__mro__ if option.name in each.__annotations__)
+        owner = next(each for each in config_class.__mro__[-2::-1] if option.name in each.__annotations__)
         groups.setdefault(owner, []).append((option.name, option.type, field(default=option.default)))
     parts = []
     for owner in filter(groups.get, reversed(config_class.__mro__)):

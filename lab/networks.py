@@ -150,7 +150,7 @@ def load(folder: Path | str, own: str | None = None) -> Autoencoder:
     runs no foreign code. Raises UserError for a missing, foreign or broken network."""
     weights, settings = Path(folder) / WEIGHTS, Path(folder) / SETTINGS
     if not weights.is_file() or not settings.is_file():
-        raise UserError(f"{folder} holds no trained network; --resume its training, or start one with --out {folder}")
+        raise UserError(f"{folder} holds no trained network; give the folder of a finished run, or --resume it")
     try:
         model = from_description(json.loads(settings.read_text(encoding="utf-8")), own)
         model.load_state_dict(load_file(weights))

@@ -50,13 +50,16 @@ def encoded_picture(scalar: pyarrow.Scalar, folder: Path) -> bytes:
 
 
 def read_table(path: Path) -> pyarrow.Table:
-    """A metadata.csv, a metadata.jsonl or a parquet file. Raises pyarrow's errors, OSError, UnicodeError."""
+    """A metadata.csv, a metadata.jsonl or a parquet file. Raises pyarrow's errors, csv.Error, OSError, ValueError."""
     if path.name not in METADATA:
         return parquet.read_table(pyarrow.OSFile(str(path)))  # a mere string may be taken for an address
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".jsonl":
         return json_lines.read_json(io.BytesIO(text.encode()))
-    return pyarrow.Table.from_pylist([*csv.DictReader(io.StringIO(text), strict=True)])
+    rows = [*csv.DictReader(io.StringIO(text), strict=True)]
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError("a row has more or fewer cells than the header; quote a text that has a comma")
+    return pyarrow.Table.from_pylist(rows)
 
 
 def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
@@ -69,8 +72,7 @@ def class_names(schema: pyarrow.Schema) -> dict[str, dict[str, str]]:
 def table_rows(path: Path) -> list[Row]:
     """Rows of a table: `image`, or for metadata `file_name`, and `text` or else class labels. Raises UserError."""
     if not path.exists():
-        choices = f"{', '.join(SOURCES)}, or the path of a parquet file or folder"
-        raise UserError(f"the source {str(path)!r} does not exist; take {choices}")
+        raise UserError(f"the source {str(path)!r} does not exist; take {', '.join(SOURCES)}, a parquet file, a folder")
     image = "file_name" if path.name in METADATA else "image"
     try:
         table = read_table(path)

@@ -64,9 +64,10 @@ def require(name: str, found: object, *wanted: tuple | str) -> None:
 
 
 def try_own(options: RunOptions) -> None:
-    """Do with the user's network and two plain images what a run does. Raises UserError if that cannot be done."""
+    """Do with the user's network and two images what a run does. Raises UserError if that cannot be done."""
     import_own(options.network)
-    part = Part(torch.rand(min(2, options.batch_size), 3, 1, 1).repeat(1, 1, SIZE, SIZE), torch.zeros(2).long())
+    images = torch.rand(2, 3, SIZE, SIZE) * torch.rand(2, 3, 1, 1)  # of different colours
+    part = Part(images[: options.batch_size], torch.zeros(2).long())
     try:
         model = training.build(options, None).eval()
         own_loss = type(model).loss is not Autoencoder.loss
@@ -89,7 +90,7 @@ def try_own(options: RunOptions) -> None:
         one_by_one = torch.cat([encode_all(opened, image[None]) for image in part.images])
         made = decode_all(opened, one_by_one), decode_all(model, encode_all(model, part.images))
         if not torch.allclose(*made, atol=0.01):
-            raise UserError("opened again, image by image, it gives others: keep tensors as buffers, use no randomness")
+            raise UserError("opened again, single images look different: keep tensors as buffers, use no randomness")
     except (Exception, SystemExit) as error:  # whatever it is, it comes of their network
         reason = explain(error) or f"{type(error).__name__}: {error}"
         raise UserError(f"--network {options.network} is not as docs/extending.md says: {reason}") from error

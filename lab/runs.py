@@ -37,7 +37,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def command_line() -> str:
     """The command that started this process, as a user types it."""
-    return " ".join(["python", *sys.orig_argv[1:]])
+    module = sys.modules["__main__"].__spec__
+    return " ".join(["python", *(["-m", module.name] if module else sys.argv[:1]), *sys.argv[1:]])
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -131,10 +132,6 @@ class Run:
     def checkpoints(self) -> list[Path]:
         return [*self.folder.glob("checkpoint*.safetensors")]
 
-    def seconds(self) -> float:
-        """Since the start; for a resumed run, with the time that led to its checkpoint."""
-        return time.monotonic() - self.started
-
     def record(self, rows: list[dict], show: bool) -> None:
         """Add rows to metrics.jsonl, and print them to `show`; those of a resumed run come from its checkpoints."""
         self.rows += rows
@@ -144,7 +141,7 @@ class Run:
 
     def finish(self, metrics: dict) -> dict:
         """Write and return the metrics with the seconds that the run took."""
-        metrics = {**metrics, "seconds": round(self.seconds(), 1)}
+        metrics = {**metrics, "seconds": round(time.monotonic() - self.started, 1)}
         write_json(self.folder / METRICS, metrics)
         for path in self.checkpoints():
             path.unlink()
@@ -208,7 +205,7 @@ class Checkpoint:
 
     def add(self, row: dict) -> dict:
         """Record a row of the training, and return it."""
-        row = {**self.training, **row, "seconds": round(self.run.seconds(), 2)}
+        row = {**self.training, **row, "seconds": round(time.monotonic() - self.run.started, 2)}
         self.history.append(row)
         self.run.record([row], show=not self.training)
         return row
@@ -224,7 +221,7 @@ class Checkpoint:
                 state |= {f"optimizer.{i}.{j}.{name}": value for name, value in values.items()}
         state |= {f"generator.{i}": generator.get_state() for i, generator in enumerate(self.generators)}
         about = {"identity": self.run.identity, "training": self.training, "step": step}
-        about |= {"history": self.history, "seconds": self.run.seconds()}
+        about |= {"history": self.history, "seconds": time.monotonic() - self.run.started}
         tensors = {name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
         with atomic_write(self.path) as path:
             path.write_bytes(save(tensors, {"about": json.dumps(about)}))

@@ -105,7 +105,7 @@ def hub_rows() -> list[Row]:
         table = datasets.load_dataset(DATASET, revision=revision, split="train")
     except Exception as error:  # the client also raises errors of its HTTP library
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UserError(f"{DATASET} cannot be loaded ({reason}); check the network, or use --source twemoji") from None
+        raise UserError(f"{DATASET} cannot be loaded ({reason}); check the internet, or use --source twemoji") from None
     table = table.cast_column("image", datasets.Image(decode=False))
     read = [lambda i=i: table[i]["image"]["bytes"] for i in range(len(table))]
     tone = re.compile("(?<!fitzpatrick)[-_, ]+(type[-_ ](?:1[-_ ]2|[3-6]))$", re.I)  # never a mere number here

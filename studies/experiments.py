@@ -55,7 +55,7 @@ class Config:
 def start_worker() -> None:
     """Leave Ctrl-C to the parent, which ends its workers, and end when it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    tqdm.set_lock(threading.RLock())  # its own is a semaphore
+    tqdm.set_lock(threading.RLock())  # its own, a semaphore, would stay behind
     threading.Thread(target=lambda: (multiprocessing.parent_process().join(), os._exit(1)), daemon=True).start()
 
 

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
-from itertools import islice
 from typing import Literal
 
 import torch
@@ -107,7 +106,7 @@ def fold_of(trial: Trial) -> Splits:
     if trial.split == "coursework":
         return data.split(pictures, trial)
     division, place = divmod(trial.seed, data.FOLDS)  # five seeds test every emoji once
-    fold = next(islice(data.folds(pictures, labels, replace(trial, copies="none", seed=division)), place, None))
+    fold = [*data.folds(pictures, labels, replace(trial, copies="none", seed=division))][place]
     if trial.hold_out_style not in (None, *fold.other_styles):
         raise UserError(f"{trial.hold_out_style} has no tested emoji of {trial.source}; try --source twemoji")
     return fold

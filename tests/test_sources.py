@@ -140,6 +140,7 @@ REFUSED = [  # a file, what is in it, and the message
     ("own/metadata.csv", b"file_name,text\nx.png,face", r"own/x.png \('face'\) is missing"),
     ("own/metadata.csv", b"file_name;label\nx.png;face", "file_name;label'..; it needs the columns `file_name`"),
     ("own/metadata.csv", b'file_name,text\nx.png,"a\ny.png,b', "own/metadata.csv cannot be read .unexpected end"),
+    ("own/metadata.csv", b"file_name,text\nx.png,Smile, open", "own/metadata.csv cannot be read .a row has more"),
     ("own/metadata.csv", b"file_name,text\nx.png,\xe9", "own/metadata.csv cannot be read .'utf-8' codec"),
     ("own/face.svg", b"<svg/>", "own has no PNG, .* or .parquet file; it has .svg"),
 ]
