@@ -158,8 +158,8 @@ def split(pictures: Pictures, options: DataOptions) -> Splits:
     own, unseen = pictures.own, options.split == "unseen"
     emoji = len(set(own.keys)) if unseen else len(own)
     if emoji < FEWEST:
-        found = f"{len(own)} pictures in {own.source}" + f", of {emoji} emoji (equal names or looks are one)" * unseen
-        raise UserError(f"--keyword {own.keyword!r} finds {found}; --split {options.split} needs {FEWEST}; '' for all")
+        found = f"--keyword {own.keyword!r} finds {len(own)} pictures in {own.source}" + f", {emoji} different" * unseen
+        raise UserError(f"{found}; --split {options.split} needs {FEWEST}; --keyword '' takes all")
     return assemble(pictures, (split_unseen if unseen else split_coursework)(pictures, options), options)
 
 

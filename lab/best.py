@@ -11,7 +11,7 @@ from torch import nn
 
 from lab.cli import UserError
 from lab.networks import Autoencoder
-from lab.options import TrainingOptions, RunOptions
+from lab.options import RunOptions, TrainingOptions
 from lab.pictures import SIZE
 from lab.runs import read_run
 

@@ -78,7 +78,7 @@ def grouped(config_class: type) -> type:
 
     groups = {}
     for option in fields(config_class):
-        owner = next(each for each in config_class.__mro__[-2::-1] if option.name in each.__annotations__)
+        owner = next(each for each in config_class.__mro__[-2::-1] if option.name in each.__annotations__)  # base first
         groups.setdefault(owner, []).append((option.name, option.type, field(default=option.default)))
     parts = []
     for owner in filter(groups.get, reversed(config_class.__mro__)):

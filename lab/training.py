@@ -16,7 +16,7 @@ from tqdm import tqdm
 from lab import networks
 from lab.cli import UserError
 from lab.networks import Autoencoder
-from lab.options import TrainingOptions, RunOptions, resolve_defaults
+from lab.options import RunOptions, TrainingOptions, resolve_defaults
 from lab.pictures import DROPOUT, MIXTURE, MIXTURE_SAMPLE, ORDER, SAMPLE, WEIGHTS, Part, Splits
 from lab.pictures import generator, seed_for, to_float
 from lab.runs import Checkpoint, Run

@@ -35,7 +35,7 @@ MISTAKES = [
     (data, "--source auto", "the source 'auto' does not exist; take twemoji, openmoji"),
     (data, "--also twemoji", "the same style twice"),
     (data, "--keyword 'zebra crossing'", "twemoji has no picture for --keyword 'zebra crossing'"),
-    (data, "--keyword 'pouting cat'", "finds 1 pictures in twemoji; --split coursework needs 5; '' for all"),
+    (data, "--keyword 'pouting cat'", "1 pictures in twemoji; --split coursework needs 5; --keyword '' takes"),
     (autoencoder, "--latent 5000", "--latent is 5000; it must be at "),
     (autoencoder, "--learning-rate nan", "--learning-rate is nan; it must be at "),
     (autoencoder, "--mixing 0.5", "--mixing is not for --preset coursework"),

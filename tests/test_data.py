@@ -86,7 +86,7 @@ def test_same_seed_same_tensors_other_seed_others(made, split):
     "split, names, message",
     [
         ("coursework", ["face"] * 4, "finds 4 pictures in made; --split coursework needs 5"),
-        ("unseen", ["face"] * 9, "9 pictures in made, of 1 emoji .*; --split unseen needs 5"),
+        ("unseen", ["face"] * 9, "9 pictures in made, 1 different; --split unseen needs 5"),
     ],
 )
 def test_five_can_be_split_and_what_is_less_is_one_line(made, split, names, message):
@@ -178,5 +178,3 @@ def test_folds_test_every_picture_once_and_never_leak(styles):
         assert labels[splits.train.emoji].unique().tolist() == labels[of_fold].unique().tolist() == [0, 1]
         tested += of_fold.tolist()
     assert sorted(tested) == [*range(len(pictures))]
-    first, other = (next(data.folds(pictures, labels, DataOptions(copies="none", seed=seed))) for seed in (0, 1))
-    assert {*first.test.emoji.tolist()} != {*other.test.emoji.tolist()}
